@@ -1,0 +1,177 @@
+"""The command line: a thin shell over `hanlin.workflow`. Subcommands import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from hanlin.rooms import ROOMS
+
+app = typer.Typer(
+    name="hanlin",
+    help="Hanlin 翰林: from text you own to a model you understand. Start with: hanlin demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="[name=value]...", show_default=False)]
+
+
+def main() -> None:
+    """Entry point. A user's problem is four lines and exit code 2; a traceback only with --debug."""
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(args=arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        _leave("Stopped.", 130)
+    except Exception as error:
+        if debug:
+            raise
+        _leave(*_explain(error))
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    from hanlin.core.run.errors import HanlinError, Interrupted, explain_os_error
+
+    if isinstance(error, typer.Exit):
+        raise SystemExit(error.exit_code)
+    if isinstance(error, Interrupted):
+        return f"\n{error}", 130
+    if isinstance(error, HanlinError):
+        return f"error: {error}", 2
+    if hasattr(error, "format_message"):  # the parser's own complaints: unknown command, missing argument
+        return f"error: {HanlinError(error.format_message(), 'a command of hanlin --help', 'hanlin --help', 'README.md')}", 2
+    if isinstance(error, typer.Abort):
+        return "Stopped.", 130
+    if isinstance(error, OSError):
+        return f"error: {explain_os_error(error, 'running hanlin')}", 2
+    return (
+        f"error: {type(error).__name__}: {error}\n  expected: no such thing; this is a fault in Hanlin\n"
+        f"  do:       run it again with --debug and report what it prints\n  more:     docs/runs.md",
+        1,
+    )
+
+
+def _leave(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    raise SystemExit(code)
+
+
+class RoomCommand(TyperCommand):
+    """A room's command: `--help` ends with its options, read from the room's config model."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from hanlin.core.run.config import option_table
+
+        room = ROOMS[self.name or ""]
+        with formatter.section("Inputs"):
+            formatter.write_dl([(f"{n}=", " or ".join(k) + (" (optional)" if n in room.optional else "")) for n, k in room.inputs.items()])
+        with formatter.section("Options (name=value)"):
+            formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in option_table(room.config_class)])
+
+
+def _room_command(name: str, summary: str) -> None:
+    def command(words: Words = None) -> None:
+        from hanlin.core.run.config import parse_overrides
+        from hanlin.terminal import terminal_view
+        from hanlin.workflow import make
+
+        with terminal_view() as listener:
+            artifact = make(name, parse_overrides(words or []), listeners=(listener,))
+        print(f"{artifact.kind}: {artifact.path}  (id {artifact.id[:8]})")
+
+    app.command(name, help=f"{summary}.", cls=RoomCommand, rich_help_panel="Rooms")(command)
+
+
+for _room in ROOMS.values():
+    _room_command(_room.name, _room.summary)
+
+
+@app.command()
+def run(recipe: Path, words: Words = None) -> None:
+    """Run a recipe; finished steps are skipped. Options: STEP.option=value, out=folder."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.terminal import terminal_view
+    from hanlin.workflow import run_recipe
+
+    with terminal_view() as listener:
+        made = run_recipe(recipe, parse_overrides(words or []), (listener,))
+    for name, artifact in made.items():
+        print(f"{name:12} {artifact.kind:10} {artifact.path}")
+
+
+@app.command()
+def demo(
+    minutes: Annotated[float, typer.Option(min=0.05, help="time for pretraining; fine-tuning takes a third of it")] = 5.0,
+    serve: Annotated[bool, typer.Option(help="open the chat page at the end")] = True,
+    out: Annotated[str, typer.Option(help="folder of the run")] = "runs/demo",
+    words: Words = None,
+) -> None:
+    """The whole life cycle, small, on this machine: real text → a model you chat with."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.demo import run_demo
+
+    run_demo(minutes, Path(out), serve and sys.stdout.isatty(), parse_overrides(words or []))
+
+
+@app.command()
+def generate(model: str, prompt: str, words: Words = None) -> None:
+    """Continue a text. Options: temperature=, top_p=, max_tokens=, seed= …"""
+    import hanlin
+    from hanlin.core.run.config import parse_overrides
+
+    print(prompt, end="")
+    for piece in hanlin.generate(hanlin.load(model), prompt, **parse_overrides(words or [])):
+        print(piece, end="", flush=True)
+    print()
+
+
+@app.command()
+def chat(model: str, words: Words = None) -> None:
+    """Talk with a model in the terminal. An empty line ends it."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.terminal import converse
+
+    converse(model, parse_overrides(words or []))
+
+
+@app.command()
+def serve(model: str, words: Words = None) -> None:
+    """Serve a model: OpenAI-compatible API and a chat page, on this machine only. Options: port=, host=, token= …"""
+    from hanlin.core.run.config import build, parse_overrides
+    from hanlin.use.serve.config import Serve
+    from hanlin.use.serve.run import serve as serve_model
+
+    serve_model(Path(model), build(Serve, parse_overrides(words or []), "serve"))
+
+
+@app.command()
+def lineage(path: Path) -> None:
+    """The ancestry of an artifact, down to the raw source with its hash and licence."""
+    from hanlin.core.run.artifact import lineage as ancestors
+
+    for depth, name, facts in ancestors(path):
+        label = f"{name}: " if name else ""
+        made = f"  made by {facts['room']}" + (f" ({facts['method']})" if facts.get("method") else "") if "room" in facts else ""
+        licence = f"  licence: {facts['licence']}" if facts.get("licence") else ""
+        missing = "  (not found here)" if facts.get("missing") else ""
+        print(f"{'   ' * depth}{'└─ ' if depth else ''}{label}{facts['kind']} {facts['path']}  id {facts['id'][:12]}{made}{licence}{missing}")
+
+
+@app.command()
+def runs(folder: Path = Path("runs")) -> None:
+    """What has been made, and what is unfinished."""
+    from hanlin.terminal import list_runs
+
+    list_runs(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The rows of a corpus, and the Parquet files they live in.
+
+    corpus/  train.parquet  heldout.parquet  rejected.parquet  report.json  report.md
+
+A split may be sharded (`train-00000.parquet`, …); readers here hide it. Every file has the same columns, so a row moves
+between splits unchanged, and a rejected row keeps the reason why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hanlin.core.run.artifact import Artifact
+from hanlin.core.run.errors import HanlinError
+
+Split = Literal["train", "heldout", "rejected"]
+Kind = Literal["text", "chat"]
+
+KEPT: tuple[Split, ...] = ("train", "heldout")
+SPLITS: tuple[Split, ...] = (*KEPT, "rejected")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("source", pa.string()),
+        ("year", pa.int32()),
+        ("type", pa.string()),
+        ("group", pa.string()),
+        ("script", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+_BATCH_ROWS = 1000
+_BATCH_CHARS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One document or one conversation.
+
+    id:       names the row within its corpus, with the file and the line or place it came from
+    text:     the document ("" for a conversation)
+    messages: the conversation, each {role, content} (() for a document)
+    year:     of the Common Era, None if unknown
+    group:    rows of one group always fall into the same split
+    reason:   why the row was rejected, as "reason" or "reason: detail"; "" if it was kept
+    """
+
+    id: str
+    text: str = ""
+    messages: tuple[dict[str, str], ...] = ()
+    source: str = ""
+    year: int | None = None
+    type: str = ""
+    group: str = ""
+    script: str = ""
+    reason: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return "chat" if self.messages else "text"
+
+    @property
+    def content(self) -> str:
+        """All of the row's own text: the document, or the messages' contents, one a line."""
+        return "\n".join(message["content"] for message in self.messages) if self.messages else self.text
+
+    @property
+    def characters(self) -> int:
+        """Length of the document, or of all contents together."""
+        return sum(len(message["content"]) for message in self.messages) if self.messages else len(self.text)
+
+
+def read_rows(corpus: Artifact | Path | str, split: Split) -> Iterator[Row]:
+    """The rows of one split in their order, read in batches. Raises HanlinError if a file is missing or unreadable."""
+    for path in split_files(corpus, split):
+        try:
+            with pq.ParquetFile(path) as file:
+                if missing := [name for name in SCHEMA.names if name not in file.schema_arrow.names]:
+                    raise KeyError(f"no column {missing[0]}")
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=SCHEMA.names):
+                    yield from map(_row, batch.to_pylist())
+        except (pa.ArrowException, KeyError) as error:
+            raise _unreadable(path, error) from None
+
+
+def count_rows(corpus: Artifact | Path | str, split: Split) -> int:
+    """How many rows a split has, from the files' footers alone."""
+    total = 0
+    for path in split_files(corpus, split):
+        try:
+            total += pq.read_metadata(path).num_rows
+        except pa.ArrowException as error:
+            raise _unreadable(path, error) from None
+    return total
+
+
+def corpus_kind(corpus: Artifact | Path | str) -> Kind:
+    """Whether the corpus holds documents ("text") or conversations ("chat"). Raises HanlinError for an empty corpus."""
+    for split in KEPT:
+        for row in read_rows(corpus, split):
+            return row.kind
+    raise HanlinError(
+        f"{_folder(corpus)} holds no rows.",
+        "a corpus with at least one row",
+        "hanlin collect sources=…",
+        "src/hanlin/make/collect/README.md",
+    )
+
+
+def split_files(corpus: Artifact | Path | str, split: Split) -> list[Path]:
+    """The Parquet files of a split in order. Raises HanlinError if there are none."""
+    folder = _folder(corpus)
+    whole = folder / f"{split}.parquet"
+    files = [whole] if whole.is_file() else sorted(folder.glob(f"{split}-*.parquet"))
+    if not files:
+        raise HanlinError(
+            f"{folder} has no {split}.parquet.",
+            "a corpus, as hanlin collect writes it",
+            "hanlin collect sources=… out=…",
+            "src/hanlin/make/collect/README.md",
+        )
+    return files
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Stream rows into one Parquet file, which appears whole or not at all. Returns how many were written."""
+    with RowWriter(path) as writer:
+        for row in rows:
+            writer.add(row)
+    return writer.num_rows
+
+
+class RowWriter:
+    """Writes a Parquet file batch by batch under a temporary name; the end of the `with` block gives it its name."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.num_rows = 0
+        self._temporary = path.with_name(path.name + ".tmp")
+        self._writer = pq.ParquetWriter(self._temporary, SCHEMA, compression="zstd")
+        self._batch: list[dict] = []
+        self._batch_chars = 0
+
+    def add(self, row: Row) -> None:
+        self._batch.append({name: getattr(row, name) for name in SCHEMA.names})
+        self._batch_chars += row.characters
+        self.num_rows += 1
+        if len(self._batch) >= _BATCH_ROWS or self._batch_chars >= _BATCH_CHARS:
+            self._flush()
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._flush()
+        finally:
+            self._writer.close()
+        if error is not None:
+            self._temporary.unlink(missing_ok=True)
+            return
+        with self._temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self._temporary, self.path)
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._writer.write_table(pa.Table.from_pylist(self._batch, schema=SCHEMA))
+            self._batch, self._batch_chars = [], 0
+
+
+def _row(values: dict) -> Row:
+    values["messages"] = tuple(values["messages"] or ())
+    return Row(**values)
+
+
+def _folder(corpus: Artifact | Path | str) -> Path:
+    return corpus.path if isinstance(corpus, Artifact) else Path(corpus)
+
+
+def _unreadable(path: Path, error: Exception) -> HanlinError:
+    return HanlinError(
+        f"{path} is not a readable corpus file ({str(error).splitlines()[0][:120]}).",
+        f"Parquet with the columns {', '.join(SCHEMA.names)}",
+        "make the corpus again with hanlin collect",
+        "src/hanlin/make/collect/README.md",
+    )

@@ -1,0 +1,208 @@
+"""JSON Lines: one row a line, in one of four layouts that are recognised by their keys.
+
+    {"text": "…"}                                                          a document
+    {"messages": [{"role": "user", "content": "…"}, …]}                    messages (OpenAI)
+    {"conversations": [{"from": "human", "value": "…"}, …]}                sharegpt
+    {"instruction": "…", "input": "…", "output": "…"}                      alpaca
+
+A line may also give its own `year`, `type` and `group`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.documents import Row
+from hanlin.make.collect.plain import not_text
+
+SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+SCHEMAS = {
+    "text": '{"text": …}',
+    "messages": '{"messages": [{"role", "content"}]}',
+    "sharegpt": '{"conversations": [{"from", "value"}]}',
+    "alpaca": '{"instruction", "output"}',
+}
+
+MAX_JSON_BYTES = 2**30
+"""A .json file is read as a whole; a larger one belongs into .jsonl, which is read line by line."""
+
+_ROLES = {
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
+    "system": "system",
+}
+
+
+class _Refused(Exception):
+    """Why a well-formed line can't become a conversation."""
+
+
+def read(path: Path, name: str) -> Iterator[Row]:
+    """Rows of a .jsonl or .json file. Raises HanlinError with file and line for broken JSON and unknown layouts."""
+    if path.suffix.lower() == ".json":
+        yield from _read_json(path, name)
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield _row(_parse(line, path, number), f"{name}:{number}", f"{path}, line {number}")
+
+
+def _read_json(path: Path, name: str) -> Iterator[Row]:
+    """An array of objects, or JSON Lines under the name .json."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise HanlinError(
+            f"{path} is a JSON file of {path.stat().st_size / 2**30:.1f} GiB.",
+            f"at most {MAX_JSON_BYTES / 2**30:.0f} GiB, or JSON Lines of any size",
+            "write one object a line and name it .jsonl",
+            "src/hanlin/make/collect/README.md",
+        )
+    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    try:
+        values = _parse(data, path, 1)
+    except HanlinError as error:
+        lines = [(number, line) for number, line in enumerate(data.splitlines(), start=1) if line.strip()]
+        if not lines or not _is_object(lines[0][1]) or len(lines) == 1:
+            raise error from None
+        for number, line in lines:
+            yield _row(_parse(line, path, number), f"{name}:{number}", f"{path}, line {number}")
+        return
+    for number, value in enumerate(values if isinstance(values, list) else [values], start=1):
+        yield _row(value, f"{name}[{number}]", f"{path}, object {number}")
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parse(data: bytes, path: Path, line: int) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line += data.count(b"\n", 0, error.start)
+        raise not_text(f"{path}, line {line}", data, error, "JSON in UTF-8") from None
+    except json.JSONDecodeError as error:
+        line += error.lineno - 1
+        problem = f"{error.msg} at column {error.colno}: {_excerpt(error.doc, error.pos)}"
+    except (ValueError, RecursionError) as error:
+        problem = str(error)
+    raise HanlinError(
+        f"{path}, line {line}: broken JSON ({problem}).",
+        "one complete JSON object a line (.jsonl), or an array of objects (.json)",
+        f"correct or remove it:  sed -n {line}p {path}",
+        "src/hanlin/make/collect/README.md",
+    )
+
+
+def _excerpt(text: str, place: int) -> str:
+    return repr(text[max(0, place - 20) : place + 20])
+
+
+def _row(value: Any, row_id: str, place: str) -> Row:
+    schema = _schema_of(value, place)
+    facts = {
+        "id": row_id,
+        "year": _year(value.get("year")),
+        "type": str(value.get("type") or ("document" if schema == "text" else "conversation")),
+        "group": str(value.get("group") or ""),
+    }
+    if schema == "text":
+        return Row(text=value["text"], **facts)
+    try:
+        return Row(messages=_messages(value, schema, place), **facts)
+    except _Refused as refused:
+        kept = json.dumps(value, ensure_ascii=False)
+        return Row(messages=({"role": "user", "content": kept},), reason=str(refused), **facts)
+
+
+def _schema_of(value: Any, place: str) -> str:
+    if isinstance(value, dict):
+        if isinstance(value.get("messages"), list):
+            return "messages"
+        if isinstance(value.get("conversations"), list):
+            return "sharegpt"
+        if isinstance(value.get("instruction"), str) and isinstance(value.get("output"), str):
+            return "alpaca"
+        if isinstance(value.get("text"), str):
+            return "text"
+    found = (
+        f"the keys {', '.join(map(repr, value)) or 'none'}" if isinstance(value, dict) else f"a {type(value).__name__}"
+    )
+    raise HanlinError(
+        f"{place}: unknown layout, it has {found[:200]}.",
+        " or ".join(f"{name} {layout}" for name, layout in SCHEMAS.items()),
+        "rename the keys to one of these layouts",
+        "src/hanlin/make/collect/README.md",
+    )
+
+
+def _messages(value: Mapping[str, Any], schema: str, place: str) -> tuple[dict[str, str], ...]:
+    if schema == "alpaca":
+        return _alpaca(value)
+    if schema == "messages":
+        turns = [_turn(turn, "role", "content", place) for turn in value["messages"]]
+    else:
+        turns = [_turn(turn, "from", "value", place) for turn in value["conversations"]]
+    if not turns:
+        raise _Refused("no messages")
+    system = value.get("system")
+    if isinstance(system, str) and system and turns[0]["role"] != "system":
+        turns.insert(0, {"role": "system", "content": system})
+    return tuple(turns)
+
+
+def _turn(turn: Any, role_key: str, content_key: str, place: str) -> dict[str, str]:
+    if not isinstance(turn, dict) or role_key not in turn or content_key not in turn:
+        raise HanlinError(
+            f"{place}: a message is {json.dumps(turn, ensure_ascii=False)[:120]}.",
+            f'{{"{role_key}": …, "{content_key}": …}}',
+            "correct the message",
+            "src/hanlin/make/collect/README.md",
+        )
+    role = _ROLES.get(str(turn[role_key]))
+    if role is None:
+        raise _Refused(f"unsupported role: {str(turn[role_key])[:40]}")
+    return {"role": role, "content": _content(turn[content_key])}
+
+
+def _content(content: Any) -> str:
+    """A message's text; OpenAI's list of parts is joined where all are text."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(
+        isinstance(part, dict) and isinstance(part.get("text"), str) for part in content
+    ):
+        return "\n".join(part["text"] for part in content)
+    raise _Refused("content is not text")
+
+
+def _alpaca(value: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
+    """Instruction and input become the question, separated by a blank line; earlier turns may stand in `history`."""
+    turns = []
+    if isinstance(value.get("system"), str) and value["system"]:
+        turns.append({"role": "system", "content": value["system"]})
+    for pair in value.get("history") or ():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+            raise _Refused("history is not pairs of text")
+        turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    given = value.get("input")
+    question = (
+        f"{value['instruction']}\n\n{given}" if isinstance(given, str) and given.strip() else value["instruction"]
+    )
+    return (*turns, {"role": "user", "content": question}, {"role": "assistant", "content": value["output"]})
+
+
+def _year(year: Any) -> int | None:
+    if isinstance(year, str) and year.strip().lstrip("-").isdecimal():
+        year = int(year[:12])
+    return year if isinstance(year, int) and not isinstance(year, bool) and abs(year) < 10_000 else None

@@ -1,0 +1,100 @@
+"""pretrain: token shards → base model, with samples and held-out bits per character on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+from hanlin.core.generate.sampling import Sampling
+from hanlin.core.generate.stream import stream, text_prompt
+from hanlin.core.model.families import qwen3
+from hanlin.core.model.likelihood import Likelihood, document_likelihood
+from hanlin.core.model.pretrained import Pretrained, save
+from hanlin.core.run.artifact import Artifact
+from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.events import Emit
+from hanlin.core.run.execute import Result
+from hanlin.core.text.shards import Documents, has_shards, open_shards, write_shards
+from hanlin.core.text.tokenizer import load_tokenizer
+from hanlin.core.train.compiling import training_dtype
+from hanlin.core.train.fit import fit, start_again
+from hanlin.core.train.initialise import initialise
+from hanlin.make.pretrain.config import Pretrain
+from hanlin.make.pretrain.size import decoder_shape
+from hanlin.make.pretrain.windows import Windows
+
+GLANCE_TOKENS = 10_000
+"""Held-out tokens read at each milestone: enough for a curve, quick enough not to be waited for."""
+
+
+def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
+    tokenizer = load_tokenizer(inputs["tokenizer"].path)
+    shards = _shards(inputs, out, emit)
+    training, heldout = (open_shards(shards, split, inputs["corpus"]) for split in ("train", "heldout"))
+    windows = Windows(training, config.model.context, config.train.batch_rows, config.train.seed, tokenizer.pad_id)
+    _refuse_tiny(training, config.model.context)
+    model = qwen3.build(decoder_shape(config.model, tokenizer.vocab_size))
+    initialise(model, config.train.seed)
+    model.to(training_dtype(config.train.dtype))
+    emit("model", parameters=model.num_parameters(), shape=vars(model.shape), windows=len(windows), train_tokens=training.num_tokens)
+    loaded = Pretrained(model, tokenizer, qwen3, out, {})
+
+    def look(at: float) -> None:
+        for prompt in config.sample_prompts:
+            emit("sample", at=at, prompt=prompt, text=_continue(loaded, prompt, config.sample_tokens))
+        if len(heldout):
+            emit("heldout", at=at, bpc=_measure(model, heldout, config.model.context, GLANCE_TOKENS).bits_per_character)
+
+    fitted = fit(model, windows, config.train, emit, out, look, training.characters / training.num_tokens)
+    metrics = {"parameters": model.num_parameters(), **vars(fitted)}
+    if len(heldout):
+        emit("progress", what="held-out text", done=0, total=None)
+        measured = _measure(model, heldout, config.model.context, config.heldout_tokens)
+        metrics |= {"heldout_bpc": measured.bits_per_character, "heldout_tokens": measured.tokens}
+    save(out, model, qwen3, tokenizer)
+    start_again(out)
+    return Result(metrics, method="qwen3")
+
+
+def _shards(inputs: dict[str, Artifact], out: Path, emit: Emit) -> Path:
+    """The shards `tokenize` made of this corpus, or new ones when the tokenizer was learned elsewhere."""
+    made = inputs["tokenizer"].path / "tokens"
+    if has_shards(made, inputs["corpus"]):
+        return made
+    own = out / "tokens"
+    if not has_shards(own, inputs["corpus"]):
+        write_shards(inputs["corpus"], load_tokenizer(inputs["tokenizer"].path), own, emit)
+    return own
+
+
+def _refuse_tiny(training: Documents, context: int) -> None:
+    longest = max(len(ids) for ids in training)
+    if training.num_tokens < 2 * context and longest <= context:
+        raise HanlinError(
+            f"The corpus has {training.num_tokens} tokens; one context is {context}.",
+            f"text longer than one context, better many thousand times that",
+            f"collect more text, or set model.context={max(16, longest // 2)}",
+            "src/hanlin/make/pretrain/README.md",
+        )
+
+
+def _continue(loaded: Pretrained, prompt: str, max_tokens: int) -> str:
+    sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=max_tokens, seed=0)
+    loaded.model.eval()
+    text = "".join(piece.text for piece in stream(loaded, text_prompt(loaded, prompt), sampling))
+    loaded.model.train()
+    return text
+
+
+def _measure(model, heldout: Documents, context: int, max_tokens: int) -> Likelihood:
+    """Likelihood of the first documents of the split that reach `max_tokens`; the last one is left out, not cut."""
+    return document_likelihood(model, _first(heldout, max_tokens), context)
+
+
+def _first(heldout: Documents, max_tokens: int) -> Iterator[tuple[list[int], int]]:
+    totals = accumulate(len(ids) for ids in heldout)
+    for place, (ids, characters, total) in enumerate(zip(heldout, heldout.lengths, totals)):
+        if place and total > max_tokens:
+            return
+        yield ids.tolist(), characters

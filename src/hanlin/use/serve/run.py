@@ -1,0 +1,130 @@
+"""Open the door: check the port, load the model, say where the page is, serve until Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+
+from hanlin.core.run.errors import HanlinError
+from hanlin.use.serve.config import Serve
+
+MORE = "src/hanlin/use/serve/README.md"
+
+
+def serve(model_path: str | Path, config: Serve) -> None:
+    """Serve a model folder until Ctrl-C. Raises HanlinError for a missing extra, an open host without a token,
+    a port in use, or a model that can't be loaded, in that order: the cheap checks first."""
+    _check_extra()
+    check_host(config)
+    with listen(config.host, config.port) as listener:
+        import uvicorn
+
+        import hanlin
+        from hanlin.use.serve.app import create_app
+
+        loaded = hanlin.load(model_path)
+        app = create_app(loaded, config.name or Path(model_path).resolve().name, config)
+        # A reply being streamed may not hold the door: after Ctrl-C it has two seconds.
+        settings = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)
+        url = page_url(listener)
+        print(f"Hanlin serves {model_path}\n  chat page  {url}\n  OpenAI API {url}v1\nCtrl-C stops it.", flush=True)
+        if config.open_page:
+            webbrowser.open(url)
+        try:
+            uvicorn.Server(settings).run(sockets=[listener])
+        except KeyboardInterrupt:
+            pass
+        print("Stopped.")
+
+
+def check_host(config: Serve) -> None:
+    """Raises HanlinError when the server could be reached from other machines and asks for no token."""
+    if not is_loopback(config.host) and not config.token:
+        raise HanlinError(
+            f"host={config.host} lets other machines use this server, and no token is set.",
+            "host=127.0.0.1, or a token that clients must send",
+            f"hanlin serve … host={config.host} token=<a long random text>",
+            MORE,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, taken before the model is loaded, so that a busy port is known at once.
+
+    Raises HanlinError naming the port, and a free one where there is one.
+    """
+    try:
+        return _listen(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            free = free_port_after(host, port)
+            raise HanlinError(
+                f"Port {port} on {host} is in use by another program.",
+                "a free port",
+                f"hanlin serve … port={free}",
+                MORE,
+            ) from None
+        raise HanlinError(
+            f"Can't listen on {host}, port {port}: {error.strerror or error}.",
+            "an address of this machine, and a port from 1024 to 65535",
+            "hanlin serve … host=127.0.0.1 port=8000",
+            MORE,
+        ) from None
+
+
+def free_port_after(host: str, port: int) -> int:
+    """The next free port, or one the system chooses."""
+    for candidate in [*range(port + 1, min(port + 50, 65536)), 0]:
+        try:
+            with _listen(host, candidate) as listener:
+                return int(listener.getsockname()[1])
+        except OSError:
+            continue
+    return 0
+
+
+def page_url(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the page."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # On Windows the same option would let two servers share a port.
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _check_extra() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise HanlinError(
+            f"Serving needs the package {error.name}, which is not installed.",
+            "the extra named serve",
+            'pip install "hanlin[serve]"',
+            MORE,
+        ) from None

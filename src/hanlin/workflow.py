@@ -1,0 +1,101 @@
+"""Shells' own logic, shared by the CLI and the Python API: turn words into inputs, run one room, run a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hanlin.core.run.artifact import Artifact, hash_file, is_artifact, open_artifact
+from hanlin.core.run.config import build, option_names
+from hanlin.core.run.errors import HanlinError, did_you_mean
+from hanlin.core.run.events import Listener
+from hanlin.core.run.execute import Room, execute
+from hanlin.core.run.recipe import Recipe, load_recipe
+from hanlin.core.run.sources import fetch
+from hanlin.rooms import ROOMS
+
+
+def make(room_name: str, values: Mapping[str, Any], out: Path | None = None, listeners: tuple[Listener, ...] = ()) -> Artifact:
+    """Run one room. `values` mixes inputs (paths, addresses) and options, as on the command line."""
+    if room_name not in ROOMS:
+        raise HanlinError(f'There is no room "{room_name}".', did_you_mean(room_name, ROOMS), "hanlin --help", "README.md")
+    room = ROOMS[room_name]
+    values = dict(values)
+    place = Path(values.pop("out", None) or out or f"runs/{room_name}")
+    return _run(room, values, place, {}, listeners, replace=False)
+
+
+def run_recipe(path: Path, overrides: Mapping[str, Any] | None = None, listeners: tuple[Listener, ...] = ()) -> dict[str, Artifact]:
+    """Run a recipe's steps in order; finished ones are recognised by id. Returns the artifact of each step."""
+    recipe = load_recipe(path, ROOMS, overrides)
+    made: dict[str, Artifact] = {}
+    check_options(recipe)
+    for number, step in enumerate(recipe.steps, start=1):
+        for listener in listeners:
+            listener({"event": "recipe", "step": step.name, "room": step.room.name, "number": number, "of": len(recipe.steps)})
+        made[step.name] = _run(step.room, step.values, recipe.out / step.name, made, listeners, replace=True)
+    return made
+
+
+def check_options(recipe: Recipe) -> None:
+    """A misspelt option of the last step is said before the first one runs."""
+    for step in recipe.steps:
+        build(step.room.config_class, _split(step.room, step.values)[1], step.room.name)
+
+
+def _run(room: Room, values: Mapping[str, Any], out: Path, made: Mapping[str, Artifact], listeners: tuple[Listener, ...], replace: bool) -> Artifact:
+    named, options = _split(room, values)
+    config = build(room.config_class, options, room.name)
+    inputs = _open_inputs(room, named, out, made, listeners)
+    return execute(room, config, inputs, out, listeners, replace)
+
+
+def _split(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(inputs, options) of a room's values. Raises HanlinError for a missing input, or a name that is neither."""
+    named = {key: value for key, value in values.items() if key in room.inputs}
+    options = {key: value for key, value in values.items() if key not in room.inputs}
+    for key in options:
+        known = [*room.inputs, *option_names(room.config_class)]
+        if key not in room.config_class.model_fields:
+            raise HanlinError(f'{room.name} has no option "{key}".', did_you_mean(key, known), f"hanlin {room.name} --help", f"src/{room.module.replace('.', '/')}/README.md")
+    for name in room.inputs:
+        if name not in named and name not in room.optional:
+            raise HanlinError(f"{room.name} needs {name}=…", f"a {' or '.join(room.inputs[name])}", f"hanlin {room.name} {name}=…", f"src/{room.module.replace('.', '/')}/README.md")
+    return named, options
+
+
+def _open_inputs(room: Room, named: Mapping[str, Any], out: Path, made: Mapping[str, Artifact], listeners: tuple[Listener, ...]) -> dict[str, Artifact]:
+    inputs: dict[str, Artifact] = {}
+    for name, kinds in room.inputs.items():
+        if name not in named:
+            continue
+        if kinds == ("source",):
+            addresses = named[name] if isinstance(named[name], list) else [named[name]]
+            emit = _announce(listeners)
+            inputs |= {f"{name}.{place}": fetch(str(address), emit) for place, address in enumerate(addresses)}
+        else:
+            inputs[name] = made[named[name]] if named[name] in made else _open_one(str(named[name]), kinds, out, name, listeners)
+    return inputs
+
+
+def _announce(listeners: tuple[Listener, ...]):
+    def emit(kind: str, **fields: Any) -> None:
+        for listener in listeners:
+            listener({"event": kind, **fields})
+
+    return emit
+
+
+def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners: tuple[Listener, ...]) -> Artifact:
+    """An artifact; a Hugging Face folder where a model is wanted; or raw data where a corpus is wanted, collected first."""
+    path = Path(text)
+    if is_artifact(path):
+        return open_artifact(path, kinds)
+    if "model" in kinds and (path / "config.json").exists():
+        hashes = "".join(hash_file(p) for p in sorted(path.glob("*")) if p.is_file())
+        return Artifact(path, "model", hashlib.sha256(hashes.encode()).hexdigest()[:24], address=f"file:{path}")
+    if "corpus" in kinds and (path.exists() or ":" in text) and not path.with_name(path.name + ".partial").exists():
+        return make("collect", {"sources": [text]}, out.with_name(f"{out.name}-{name}"), listeners)
+    return open_artifact(path, kinds)

@@ -1,0 +1,184 @@
+"""Our GGUF files are what the gguf package and llama.cpp (through xllamacpp) expect: bytes, tensors, ids, greedy tokens."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from gguf import GGMLQuantizationType, GGUFReader, quants
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from samples import CONVERSATIONS, SENTENCES, varied_lines
+
+from hanlin.core.generate.sampling import GREEDY
+from hanlin.core.generate.stream import generate_ids
+from hanlin.core.model import ggml
+from hanlin.core.model.export import as_stored, export_gguf
+from hanlin.core.model.pretrained import Pretrained, load
+from hanlin.core.text.chat import render
+from hanlin.core.text.tokenizer import END_OF_TEXT, IM_END
+
+Post = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+NUMBERS = st.floats(-60_000, 60_000, width=32).filter(lambda x: x == 0 or abs(x) > 1e-30)
+"""Without subnormal scales: their inverse overflows, and what ggml then stores depends on the processor."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(np.float32, st.integers(1, 6).map(lambda blocks: blocks * 32), elements=NUMBERS))
+def test_q8_0_bytes(x: np.ndarray) -> None:
+    codes = ggml.encode_q8_0(x)
+    assert codes.tobytes() == quants.quantize(x, GGMLQuantizationType.Q8_0).tobytes()
+    assert np.array_equal(ggml.decode_q8_0(codes), quants.dequantize(codes, GGMLQuantizationType.Q8_0))
+
+
+def test_q8_0_bytes_of_many_scales_and_halves() -> None:
+    random = np.random.default_rng(0)
+    normal = random.standard_normal((64, 256), dtype=np.float32) * np.float32(10.0) ** random.integers(
+        -6, 4, (64, 1)
+    ).astype(np.float32)
+    halves = np.tile(np.append(np.arange(31) + 0.5, 127), 2).astype(np.float32)  # d = 1: every code is a tie
+    for x in (normal, halves, -halves, np.zeros(64, np.float32)):
+        assert ggml.encode_q8_0(x.reshape(-1)).tobytes() == quants.quantize(x, GGMLQuantizationType.Q8_0).tobytes()
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_model_folder: Path) -> Pretrained:
+    return load(tiny_model_folder)
+
+
+@pytest.fixture(scope="module", params=["f32", "f16", "q8_0"])
+def written(
+    request: pytest.FixtureRequest, loaded: Pretrained, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, ggml.TensorType]:
+    kind = ggml.TYPES[request.param]
+    path = tmp_path_factory.mktemp("gguf") / f"{kind.name}.gguf"
+    assert export_gguf(path, loaded, kind, name="小翰林", licence="apache-2.0") == path.stat().st_size
+    return path, kind
+
+
+def test_gguf_package_reads_every_tensor(written: tuple[Path, ggml.TensorType], loaded: Pretrained) -> None:
+    path, kind = written
+    stored = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    expected = dict(as_stored(loaded, kind).named_parameters())
+    assert stored.keys() == {loaded.family.gguf_name(name) for name in expected}
+    for name, weight in expected.items():
+        tensor = stored[loaded.family.gguf_name(name)]
+        assert tensor.tensor_type == (ggml.F32 if weight.ndim == 1 else kind).number
+        values = quants.dequantize(tensor.data, tensor.tensor_type).reshape(weight.shape)
+        assert np.array_equal(values, weight.detach().numpy()), name
+    if kind is ggml.F32:
+        assert all(torch.equal(weight, expected[name]) for name, weight in loaded.model.named_parameters())
+
+
+def test_gguf_package_reads_the_metadata(written: tuple[Path, ggml.TensorType], loaded: Pretrained) -> None:
+    path, kind = written
+    fields = {name: field.contents() for name, field in GGUFReader(path).fields.items()}
+    tokenizer = loaded.tokenizer
+    assert (fields["general.architecture"], fields["general.name"], fields["general.license"]) == (
+        "qwen3",
+        "小翰林",
+        "apache-2.0",
+    )
+    assert (
+        fields["general.file_type"]
+        == {
+            "f32": gguf.LlamaFileType.ALL_F32,
+            "f16": gguf.LlamaFileType.MOSTLY_F16,
+            "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+        }[kind.name]
+    )
+    assert fields["qwen3.attention.key_length"] == loaded.model.shape.head_width
+    assert fields["tokenizer.ggml.tokens"] == [tokenizer.backend.id_to_token(i) for i in range(tokenizer.vocab_size)]
+    control = [i for i, number in enumerate(fields["tokenizer.ggml.token_type"]) if number == gguf.TokenType.CONTROL]
+    assert set(control) == tokenizer.special_ids
+    assert (
+        fields["tokenizer.ggml.eos_token_id"]
+        == tokenizer.eos_id
+        != fields["tokenizer.ggml.padding_token_id"]
+        == tokenizer.pad_id
+    )
+    assert fields["tokenizer.ggml.add_bos_token"] is False
+    assert fields["tokenizer.chat_template"] == tokenizer.chat_template
+    known = set(gguf.TensorNameMap(gguf.MODEL_ARCH.QWEN3, 2).mapping)
+    assert {"token_embd", "blk.1.attn_k_norm"} <= known
+
+
+@pytest.fixture(scope="module")
+def llama_cpp(loaded: Pretrained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
+    """A llama.cpp server on the F16 file: POST path, body → answer."""
+    xllamacpp = pytest.importorskip("xllamacpp")
+    path = tmp_path_factory.mktemp("llama") / "model.gguf"
+    export_gguf(path, loaded, ggml.F16)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx, params.n_gpu_layers, params.cpuparams.n_threads = loaded.context, 0, 1
+    params.warmup = params.fit_params = params.ui = False
+    params.verbosity = 0
+    # Our cache is float32 and our attention sums in it.
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    server = xllamacpp.Server(params)
+
+    def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(
+            server.listening_address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    yield post
+    del server
+
+
+def test_llama_cpp_has_the_same_ids(llama_cpp: Post, loaded: Pretrained) -> None:
+    for line in varied_lines():
+        theirs = llama_cpp("/tokenize", {"content": line, "add_special": True, "parse_special": False})["tokens"]
+        assert theirs == loaded.tokenizer.encode(line), line
+
+
+def test_llama_cpp_renders_the_same_conversations(llama_cpp: Post, loaded: Pretrained) -> None:
+    """Its own Jinja on the stored template, then its tokenizer, gives the ids of our renderer."""
+    for conversation in (c for c in CONVERSATIONS if c[-1]["role"] == "user" or len(c) > 1):
+        asked = conversation if conversation[-1]["role"] == "user" else conversation[:-1]
+        prompt = llama_cpp("/apply-template", {"messages": asked})["prompt"]
+        theirs = llama_cpp("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})["tokens"]
+        assert theirs == render(asked, loaded.tokenizer, add_generation_prompt=True).ids, asked
+
+
+def test_llama_cpp_continues_the_same(llama_cpp: Post, loaded: Pretrained) -> None:
+    """64 greedy tokens of the F16 file, on every prompt that is not a coin toss.
+
+    llama.cpp rounds activations to F16 before multiplying them with F16 weights, so logits differ by about a thousandth of
+    their spread. A prompt on whose way the two best logits come closer than `clear` says nothing and is left out.
+    """
+    clear, compared = 0.01, 0
+    stops = {loaded.tokenizer.id_of(END_OF_TEXT), loaded.tokenizer.id_of(IM_END)}  # llama.cpp stops at any of them
+    ours = replace(loaded, model=as_stored(loaded, ggml.F16), generation={"eos_token_id": sorted(stops)})
+    for sentence in SENTENCES:
+        prompt = loaded.tokenizer.encode(sentence[:8])
+        reply = list(generate_ids(ours, prompt, GREEDY.model_copy(update={"max_tokens": 64})))
+        with torch.inference_mode():
+            best = ours.model(torch.tensor([prompt + reply]))[0, len(prompt) - 1 : -1].topk(2).values
+        if len(reply) < 64 or (best[:, 0] - best[:, 1]).min() < clear:
+            continue
+        body = {
+            "prompt": prompt,
+            "n_predict": 64,
+            "samplers": ["top_k"],
+            "top_k": 1,
+            "return_tokens": True,
+            "cache_prompt": False,
+        }
+        assert llama_cpp("/completion", body)["tokens"] == reply, sentence
+        compared += 1
+    assert compared >= 4
