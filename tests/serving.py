@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +20,10 @@ from hanlin.use.serve.app import create_app
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.run import listen
 
-HOLDING = "人民有集會之自由，憲法第十四條定有明文。國家為保障人民之集會自由，應提供適當集會場所，並保護集會、遊行之安全，使其得以順利進行。"
+HOLDING = (
+    "人民有集會之自由，憲法第十四條定有明文。國家為保障人民之集會自由，應提供適當集會場所，"
+    "並保護集會、遊行之安全，使其得以順利進行。"
+)
 
 
 @dataclass
@@ -30,10 +33,7 @@ class Script:
     text: str = HOLDING
     seconds_per_token: float = 0.0
     broken_after: int | None = None
-    prompts: list[list[int]] = None
-
-    def __post_init__(self) -> None:
-        self.prompts = []
+    prompts: list[list[int]] = field(default_factory=list)
 
 
 class ScriptedModel:

@@ -36,7 +36,7 @@ def run_demo(minutes: float, out: Path, serve: bool, overrides: Mapping[str, Any
     from hanlin.use.serve.config import Serve
     from hanlin.use.serve.run import serve as serve_model
 
-    serve_model(out / "chat", Serve(), open_browser=True)
+    serve_model(out / "chat", Serve(open_page=True))
 
 
 def recipe_path(name: str) -> Path:

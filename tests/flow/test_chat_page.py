@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from serving import HOLDING, Running, Script, running, scripted
@@ -15,10 +16,15 @@ from hanlin.core.text.tokenizer import Tokenizer
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 INSTALL = "scripts/test-system-packages.sh installs it on Debian and Ubuntu"
 
 pytestmark = [
@@ -132,7 +138,13 @@ def test_enter_that_ends_a_composition_does_not_send(opened: Opened):
     }""")
     opened.page.focus("#entry")
     devtools.send("Input.imeSetComposition", {"text": "ㄒㄧㄢˋ", "selectionStart": 4, "selectionEnd": 4})
-    opened.page.keyboard.press("Enter")
+    # As from a real input method, which takes the key for itself: no character follows it.
+    devtools.send(
+        "Input.dispatchKeyEvent", {"type": "rawKeyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+    )
+    devtools.send(
+        "Input.dispatchKeyEvent", {"type": "keyUp", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+    )
     assert opened.page.evaluate("window.composing") == [True]
     devtools.send("Input.insertText", {"text": "憲"})
     playwright.expect(opened.page.locator(".asked")).to_have_count(0)
@@ -252,6 +264,31 @@ def test_continuing_a_text(opened: Opened, script: Script):
     playwright.expect(opened.page.locator("#welcome")).to_be_visible()
 
 
+def test_a_server_with_a_token_asks_for_it(browser: playwright.Browser, tiny_tokenizer: Tokenizer, tmp_path: Path):
+    loaded = scripted(tiny_tokenizer, Script(), tmp_path)
+    with running(loaded, token="secret") as guarded, browser.new_context(locale="zh-TW") as context:
+        page = context.new_page()
+        page.goto(guarded.url)
+        playwright.expect(page.get_by_role("alert")).to_contain_text("需要存取權杖")
+        page.get_by_role("button", name="設定").click()
+        page.fill("#token", "secret")
+        page.get_by_role("button", name="完成").click()
+        page.get_by_role("button", name="重試").click()
+        playwright.expect(page.locator("#model")).to_have_text("tiny")
+        playwright.expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_base_model_opens_in_the_mode_it_can_do(
+    browser: playwright.Browser, tiny_tokenizer: Tokenizer, tmp_path: Path
+):
+    untaught = Tokenizer(tiny_tokenizer.backend, {**tiny_tokenizer.settings, "chat_template": ""})
+    with running(scripted(untaught, Script(), tmp_path)) as base, browser.new_context(locale="zh-TW") as context:
+        page = context.new_page()
+        page.goto(base.url)
+        playwright.expect(page.locator("#mode-text")).to_have_attribute("aria-pressed", "true")
+        playwright.expect(page.locator("#welcome-title")).to_have_text("給一個開頭")
+
+
 def test_chinese_has_glyphs(opened: Opened):
     """A missing glyph is the same box for every character; 體 and 灣 must differ from it and from each other."""
     if not shutil.which("fc-list") or not subprocess.check_output(["fc-list", ":lang=zh-tw"]).strip():
@@ -275,7 +312,12 @@ def test_nothing_is_wider_than_the_screen(opened: Opened, script: Script, width:
     opened.ask("w" * 300)
     opened.wait_until_written()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert opened.page.evaluate("(() => { const m = document.querySelector('main'); return m.scrollWidth - m.clientWidth; })()") == 0
+    assert (
+        opened.page.evaluate(
+            "(() => { const m = document.querySelector('main'); return m.scrollWidth - m.clientWidth; })()"
+        )
+        == 0
+    )
 
 
 def _last_prompt(script: Script, tokenizer: Tokenizer) -> str:

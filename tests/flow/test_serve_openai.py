@@ -59,7 +59,9 @@ def test_chat(client: openai.OpenAI):
 
 def test_chat_stream(client: openai.OpenAI):
     chunks = list(
-        client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True, stream_options={"include_usage": True})
+        client.chat.completions.create(
+            model="tiny", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+        )
     )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == HOLDING
@@ -140,7 +142,9 @@ def test_a_client_that_leaves_frees_the_model(server: Running, slow: Script, str
     assert server.wait_until_idle(seconds=1.0), "a reply that nobody reads must not go on"
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_the_model(server: Running, client: openai.OpenAI, slow: Script):
+def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_the_model(
+    server: Running, client: openai.OpenAI, slow: Script
+):
     with client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True) as stream:
         said = [next(stream) for _ in range(4)]
     assert said[-1].choices[0].delta.content

@@ -1,4 +1,4 @@
-"""Our GGUF files are what the gguf package and llama.cpp (through xllamacpp) expect: bytes, tensors, ids, greedy tokens."""
+"""Our GGUF files are what the gguf package and llama.cpp (by xllamacpp) expect: bytes, tensors, ids, greedy tokens."""
 
 from __future__ import annotations
 
@@ -128,10 +128,11 @@ def llama_cpp(loaded: Pretrained, tmp_path_factory: pytest.TempPathFactory) -> I
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = xllamacpp.Server(params)
+    address = server.listening_address
 
     def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(
-            server.listening_address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+            address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
@@ -158,8 +159,8 @@ def test_llama_cpp_renders_the_same_conversations(llama_cpp: Post, loaded: Pretr
 def test_llama_cpp_continues_the_same(llama_cpp: Post, loaded: Pretrained) -> None:
     """64 greedy tokens of the F16 file, on every prompt that is not a coin toss.
 
-    llama.cpp rounds activations to F16 before multiplying them with F16 weights, so logits differ by about a thousandth of
-    their spread. A prompt on whose way the two best logits come closer than `clear` says nothing and is left out.
+    llama.cpp rounds activations to F16 before multiplying them with F16 weights, so logits differ by about a thousandth
+    of their spread. A prompt on whose way the two best logits come closer than `clear` says nothing and is left out.
     """
     clear, compared = 0.01, 0
     stops = {loaded.tokenizer.id_of(END_OF_TEXT), loaded.tokenizer.id_of(IM_END)}  # llama.cpp stops at any of them

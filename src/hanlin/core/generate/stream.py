@@ -48,7 +48,7 @@ def generate_ids(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) 
 
 @torch.inference_mode()
 def _last_logits(loaded: Pretrained, new: list[int], cache: Cache) -> torch.Tensor:
-    """Read `new` ids; logits (V) after the last. The mode is left before each yield, or the caller's code would be in it."""
+    """Read `new` ids; logits (V) after the last. Entered anew for each token: over a yield, the caller would be in it."""
     state_11C = loaded.model.hidden(torch.tensor([new]), cache)[:, -1:]
     logits_V = loaded.model.lm_head(state_11C)[0, 0]
     if not torch.isfinite(logits_V).all():

@@ -85,7 +85,10 @@ def general_metadata(loaded: Pretrained, kind: TensorType, name: str, licence: s
 
 
 def tokenizer_metadata(tokenizer: Tokenizer, num_rows: int) -> dict[str, gguf.Value]:
-    """The tokenizer as llama.cpp reads it. num_rows: rows of the embedding; those beyond the vocabulary become unused tokens."""
+    """The tokenizer as llama.cpp reads it.
+
+    num_rows: rows of the embedding; those beyond the vocabulary become unused tokens.
+    """
     facts: dict[str, gguf.Value] = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": ggml_pre(tokenizer.backend, tokenizer.settings.get("ggml_pre", "qwen2")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +20,8 @@ from hanlin.core.model.ggml import TensorType
 MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
 
 Value = bool | int | float | str | list[int] | list[float] | list[str]
-"""int is written as UINT32 (INT32 when negative, UINT64 when greater), float as FLOAT32, a list as an ARRAY of its first
-item's type, where int is INT32."""
+"""int is written as UINT32 (INT32 when negative, UINT64 when greater), float as FLOAT32, a list as an ARRAY of what its
+first item is, where int is INT32."""
 
 UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64 = 4, 5, 6, 7, 8, 9, 10
 _PACKED = {UINT32: "<I", INT32: "<i", FLOAT32: "<f", BOOL: "<?", UINT64: "<Q"}
@@ -29,7 +29,7 @@ _PACKED = {UINT32: "<I", INT32: "<i", FLOAT32: "<f", BOOL: "<?", UINT64: "<Q"}
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor to write. `shape` as in PyTorch, slowest dimension first; `data` makes its bytes when their turn comes."""
+    """A tensor to write. shape: as in PyTorch, slowest dimension first. data: makes the bytes when their turn comes."""
 
     name: str
     shape: tuple[int, ...]

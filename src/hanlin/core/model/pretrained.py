@@ -47,7 +47,8 @@ class Pretrained:
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        stop = self.generation.get("eos_token_id", self.tokenizer.eos_id)
+        stop = self.generation.get("eos_token_id")
+        stop = self.tokenizer.eos_id if stop is None else stop
         return frozenset(stop if isinstance(stop, list) else [stop])
 
 

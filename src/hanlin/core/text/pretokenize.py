@@ -18,11 +18,11 @@ QWEN2_PATTERN = (
     r"|\s+(?!\S)"
     r"|\s+"
 )
-"""English contractions, words, single digits, punctuation, line ends, spaces. llama.cpp knows it by the name "qwen2"."""
+"""English contractions, words, single digits, punctuation, line ends, spaces. llama.cpp knows it as "qwen2"."""
 
 
 def new_backend() -> Tokenizer:
-    """An empty byte-level BPE with this pre-tokenizer: no normaliser, every byte has a symbol, so nothing is unknown."""
+    """An empty byte-level BPE that cuts so. No normaliser; every byte has a symbol, so nothing is unknown."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = Sequence(
         [Split(Regex(QWEN2_PATTERN), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
@@ -32,11 +32,11 @@ def new_backend() -> Tokenizer:
 
 
 GGML_PATTERNS = {"qwen2": QWEN2_PATTERN}
-"""Patterns llama.cpp implements, by the name it knows them by (`tokenizer.ggml.pre`). A file can't bring its own pattern."""
+"""Patterns llama.cpp implements, by their name there (`tokenizer.ggml.pre`). A file can't bring its own pattern."""
 
 
 def ggml_pre(tokenizer: Tokenizer, name: str) -> str:
-    """`name`, when llama.cpp's pre-tokenizer of that name cuts text as this tokenizer does. Raises HanlinError otherwise."""
+    """`name`, when llama.cpp's pre-tokenizer of that name cuts as this tokenizer does. Raises HanlinError otherwise."""
     facts = json.loads(tokenizer.to_str())
     steps = (facts["pre_tokenizer"] or {}).get("pretokenizers", [])
     patterns = [

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
+import torch
+
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.stream import stream, text_prompt
+from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.families import qwen3
 from hanlin.core.model.likelihood import Likelihood, document_likelihood
 from hanlin.core.model.pretrained import Pretrained, save
@@ -17,10 +20,12 @@ from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
 from hanlin.core.text.shards import Documents, has_shards, open_shards, write_shards
 from hanlin.core.text.tokenizer import load_tokenizer
+from hanlin.core.train.checkpoint import load_checkpoint
 from hanlin.core.train.compiling import training_dtype
 from hanlin.core.train.fit import fit, start_again
-from hanlin.core.train.initialise import initialise
+from hanlin.core.train.initialise import EMBEDDING_STD, initialise
 from hanlin.make.pretrain.config import Pretrain
+from hanlin.make.pretrain.cooccurrence import cooccurrence_embeddings
 from hanlin.make.pretrain.size import decoder_shape
 from hanlin.make.pretrain.windows import Windows
 
@@ -36,6 +41,9 @@ def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     _refuse_tiny(training, config.model.context)
     model = qwen3.build(decoder_shape(config.model, tokenizer.vocab_size))
     initialise(model, config.train.seed)
+    if config.initial_embedding == "cooccurrence" and load_checkpoint(out) is None:
+        emit("progress", what="counting neighbours", done=0, total=None)
+        _embed_neighbours(model, training, config.train.seed)
     model.to(training_dtype(config.train.dtype))
     emit("model", parameters=model.num_parameters(), shape=vars(model.shape), windows=len(windows), train_tokens=training.num_tokens)
     loaded = Pretrained(model, tokenizer, qwen3, out, {})
@@ -55,6 +63,15 @@ def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     save(out, model, qwen3, tokenizer)
     start_again(out)
     return Result(metrics, method="qwen3")
+
+
+@torch.no_grad()
+def _embed_neighbours(model: Decoder, training: Documents, seed: int) -> None:
+    """Tied or not, both sides of the model begin with what the corpus says of its tokens."""
+    weight_VC = model.embed_tokens.weight
+    vocab_size, width = weight_VC.shape
+    if width < vocab_size:
+        weight_VC.copy_(cooccurrence_embeddings(training.shards, vocab_size, width, EMBEDDING_STD, seed))
 
 
 def _shards(inputs: dict[str, Artifact], out: Path, emit: Emit) -> Path:

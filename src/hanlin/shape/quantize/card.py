@@ -31,7 +31,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of each predicted token, (N,): KL(original ‖ changed) in nats, whether the likeliest token is the same, both losses in nats."""
+    """Of each predicted token, (N,): KL(original ‖ changed), is the likeliest token the same, both losses; in nats."""
 
     kl_N: torch.Tensor
     same_top1_N: torch.Tensor
@@ -56,7 +56,10 @@ class Card:
 def cut_windows(
     documents: Iterable[Sequence[int]], tokenizer: Tokenizer, context: int, num_tokens: int
 ) -> list[Window]:
-    """Windows of at most `context` predicted tokens from documents (ids with a leading token), until there are `num_tokens`."""
+    """Windows of at most `context` predicted tokens, until there are `num_tokens`.
+
+    documents: ids with a leading token, which is read and not predicted.
+    """
     windows: list[Window] = []
     left = num_tokens
     for ids in documents:
@@ -89,26 +92,28 @@ def compare(
 
 
 def compare_logits(before_NV: torch.Tensor, after_NV: torch.Tensor, targets_N: torch.Tensor) -> Comparison:
-    """KL(p‖q) = Σ p · (log p − log q), for p and q the softmax of the logits; losses are −log p and −log q of the target."""
+    """KL(p‖q) = Σ p · (log p − log q), p and q the softmax of the logits; losses: −log p and −log q of the target."""
     log_p, log_q = before_NV.float().log_softmax(-1), after_NV.float().log_softmax(-1)
     target = targets_N[:, None]
     return Comparison(
-        kl_N=(log_p.exp() * (log_p - log_q)).sum(-1),
+        kl_N=(log_p.exp() * (log_p - log_q)).sum(-1).clamp(min=0),  # rounding can put it a hair below
         same_top1_N=log_p.argmax(-1) == log_q.argmax(-1),
         loss_before_N=-log_p.gather(1, target)[:, 0],
         loss_after_N=-log_q.gather(1, target)[:, 0],
     )
 
 
-def greedy_match(
-    loaded: Pretrained, before: Decoder, after: Decoder, prompts: Sequence[Sequence[int]], reply_tokens: int
-) -> float:
-    """Mean number of leading tokens, out of `reply_tokens`, in which the two models' greedy replies are equal."""
+def greedy_replies(
+    loaded: Pretrained, model: Decoder, prompts: Sequence[Sequence[int]], reply_tokens: int
+) -> list[list[int]]:
+    """The likeliest continuation of each prompt by `model`, which stands in for the model of `loaded`."""
     greedy = GREEDY.model_copy(update={"max_tokens": reply_tokens})
-    counts = []
-    for prompt in prompts:
-        replies = [list(generate_ids(replace(loaded, model=model), prompt, greedy)) for model in (before, after)]
-        counts.append(equal_start(*replies, reply_tokens))
+    return [list(generate_ids(replace(loaded, model=model), prompt, greedy)) for prompt in prompts]
+
+
+def greedy_match(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]], reply_tokens: int) -> float:
+    """Mean number of leading tokens, out of `reply_tokens`, in which the replies of two models are equal."""
+    counts = [equal_start(first, second, reply_tokens) for first, second in zip(before, after)]
     return sum(counts) / max(1, len(counts))
 
 
@@ -139,5 +144,6 @@ def overspent(card: Card, max_kl_nats: float, min_top1_agreement: float) -> str:
     if not card.kl_nats_mean <= max_kl_nats:
         return f"its mean divergence is {card.kl_nats_mean:.4g} nats per token (at most {max_kl_nats:g})"
     if not card.top1_agreement >= min_top1_agreement:
-        return f"the likeliest token stays the same for {card.top1_agreement:.2%} of tokens (at least {min_top1_agreement:.2%})"
+        agreement = f"{card.top1_agreement:.2%} of tokens (at least {min_top1_agreement:.2%})"
+        return f"the likeliest token stays the same for {agreement}"
     return ""

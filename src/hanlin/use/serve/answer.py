@@ -26,15 +26,17 @@ class Answerer:
     async def chat(self, asked: ChatRequest, request: Request) -> Response:
         self.check_name(asked.model)
         if len(asked.messages) > self._config.max_messages:
-            raise ApiError(400, f"messages: {len(asked.messages)} of at most {self._config.max_messages}.", param="messages")
+            raise ApiError(
+                400, f"messages: {len(asked.messages)} of at most {self._config.max_messages}.", param="messages"
+            )
         messages = [message.plain() for message in asked.messages]
         prompt = await self._prompt(lambda: chat_prompt(self._loaded, messages), "messages")
-        return await self._answer("chat", asked, prompt, request)
+        return await self._answer(Reply("chat", self._name, len(prompt), asked.include_usage), asked, prompt, request)
 
     async def complete(self, asked: CompletionRequest, request: Request) -> Response:
         self.check_name(asked.model)
         prompt = await self._prompt(lambda: text_prompt(self._loaded, asked.prompt), "prompt")
-        return await self._answer("text", asked, prompt, request)
+        return await self._answer(Reply("text", self._name, len(prompt), asked.include_usage), asked, prompt, request)
 
     def check_name(self, wanted: str) -> None:
         if wanted != self._name:
@@ -48,8 +50,7 @@ class Answerer:
             raise ApiError(400, message, param=param, code="context_length_exceeded")
         return ids
 
-    async def _answer(self, kind: str, asked: GenerationRequest, prompt: list[int], request: Request) -> Response:
-        reply = Reply(kind, self._name, len(prompt), asked.include_usage)
+    async def _answer(self, reply: Reply, asked: GenerationRequest, prompt: list[int], request: Request) -> Response:
         headers = {"x-hanlin-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         job = self._turns.start(prompt, asked.sampling(self._config.max_tokens))
         job.watch = asyncio.create_task(cancel_when_gone(request, job))

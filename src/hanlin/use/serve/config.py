@@ -12,7 +12,11 @@ class Serve(Config):
 
     host: str = Field("127.0.0.1", description="address to listen on; anything but this machine needs a token")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    token: str = Field("", description="if set, every /v1 request must carry `Authorization: Bearer <token>`")
+    token: str = Field(
+        "",
+        pattern=r"^[\x21-\x7e]*$",
+        description="if set, every /v1 request must carry `Authorization: Bearer <token>`; ASCII without spaces",
+    )
     name: str = Field("", description="the model's name for clients; empty takes the folder's name")
     max_tokens: int = Field(1024, ge=1, description="the longest reply to one request, in tokens")
     max_waiting: int = Field(8, ge=0, description="requests that may wait for their turn; the next one is answered 429")

@@ -27,13 +27,17 @@ class Reply:
     def whole(self, text: str, last: Piece) -> dict[str, Any]:
         """The body of a reply that isn't streamed."""
         check_finished(last)
-        content = {"message": {"role": "assistant", "content": text, "refusal": None}} if self.kind == "chat" else {"text": text}
+        content = (
+            {"message": {"role": "assistant", "content": text, "refusal": None}}
+            if self.kind == "chat"
+            else {"text": text}
+        )
         choice = {"index": 0, **content, "logprobs": None, "finish_reason": last.finish}
         kind = "chat.completion" if self.kind == "chat" else "text_completion"
         return {**self._head(kind), "choices": [choice], "usage": self._usage(last)}
 
     async def events(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
-        """Server-sent events, `[DONE]` last. A failure after the first token is an event too: the status is already sent."""
+        """Server-sent events, `[DONE]` last. A failure after the first token is an event: the status is sent."""
         last = Piece("", 0)
         if self.kind == "chat":
             yield self._chunk({"role": "assistant", "content": ""})

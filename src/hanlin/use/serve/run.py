@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -34,10 +35,8 @@ def serve(model_path: str | Path, config: Serve) -> None:
         print(f"Hanlin serves {model_path}\n  chat page  {url}\n  OpenAI API {url}v1\nCtrl-C stops it.", flush=True)
         if config.open_page:
             webbrowser.open(url)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(settings).run(sockets=[listener])
-        except KeyboardInterrupt:
-            pass
         print("Stopped.")
 
 

@@ -12,8 +12,17 @@ from hanlin.core.generate.sampling import Sampling
 from hanlin.core.run.errors import did_you_mean
 
 IGNORED = frozenset(
-    ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
-    + ("reasoning_effort", "verbosity")
+    {
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "verbosity",
+    }
 )
 """Fields that don't change what the reply says here. They come back in the `x-hanlin-ignored` header."""
 
@@ -44,7 +53,9 @@ def _joined_parts(content: Any) -> Any:
     """OpenAI's other spelling of a text: a list of parts."""
     if not isinstance(content, list):
         return content
-    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [
+        part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text" and "text" in part
+    ]
     if len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
         raise PydanticCustomError("not_text", "this model reads text only: a string, or parts of type text")
     return "".join(texts)

@@ -1,4 +1,4 @@
-"""One model, one generation at a time, first come first served. The model works in a thread; its pieces come out here."""
+"""One model, one generation at a time, first come first served. The model works in a thread of its own."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_no_second_beginning(tiny_tokenizer: Tokenizer) -> None:
     ],
 )
 def test_bad_conversations_are_refused(tiny_tokenizer: Tokenizer, messages: list[dict]) -> None:
-    with pytest.raises(HanlinError, match="is empty|is not a message"):
+    with pytest.raises(HanlinError, match=r"is empty|is not a message"):
         render(messages, tiny_tokenizer)
 
 

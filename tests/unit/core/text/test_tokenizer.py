@@ -102,7 +102,7 @@ def test_missing_broken_and_foreign_tokenizers(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
     with pytest.raises(HanlinError, match="not a readable tokenizer"):
         load_tokenizer(tmp_path)
-    with pytest.raises(HanlinError, match="has no token <|im_end|>"):
+    with pytest.raises(HanlinError, match=r"has no token <\|im_end\|>"):
         Tokenizer(new_backend(), {"eos_token": IM_END}).eos_id  # noqa: B018
 
 

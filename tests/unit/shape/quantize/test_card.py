@@ -25,6 +25,7 @@ from hanlin.shape.quantize.card import (
     cut_windows,
     equal_start,
     greedy_match,
+    greedy_replies,
     overspent,
     summarise,
 )
@@ -54,7 +55,8 @@ def test_by_hand() -> None:
 def test_a_model_is_equal_to_itself(loaded: Pretrained) -> None:
     windows = cut_windows([text_prompt(loaded, sentence) for sentence in SENTENCES[:5]], loaded.tokenizer, 64, 200)
     prompts = [text_prompt(loaded, "台灣"), text_prompt(loaded, "憲法")]
-    match = greedy_match(loaded, loaded.model, loaded.model, prompts, 16)
+    replies = greedy_replies(loaded, loaded.model, prompts, 16)
+    match = greedy_match(replies, replies, 16)
     card = summarise(compare(loaded.model, loaded.model, windows), windows, match, 16)
     assert (card.kl_nats_mean, card.top1_agreement, card.greedy_match) == (0, 1, 16)
     assert card.bits_per_character_before == card.bits_per_character_after

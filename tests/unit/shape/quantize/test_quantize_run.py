@@ -87,6 +87,18 @@ def test_held_out_text_of_a_corpus(tmp_path: Path, model: Artifact, rows: str) -
     assert (tmp_path / "model.gguf").exists(), "the first format has the plain name"
 
 
+def test_progress_counts_to_its_total(tmp_path: Path, model: Artifact) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    def emit(kind: str, **fields: Any) -> None:
+        assert kind == "progress"
+        seen.setdefault(fields["what"], []).append((fields["done"], fields["total"]))
+
+    run(Quantize(**QUICK), {"model": model}, tmp_path, emit)
+    assert list(seen) == ["model.gguf", "card f16", "model-q8_0.gguf", "card q8_0"]
+    assert all(steps[-1][0] == steps[-1][1] for steps in seen.values())
+
+
 def test_an_empty_corpus_is_refused(tmp_path: Path, model: Artifact) -> None:
     with pytest.raises(HanlinError, match="no held-out text"):
         run(Quantize(**QUICK), {"model": model, "corpus": corpus_of(tmp_path / "corpus", [])}, tmp_path, silent)

@@ -83,7 +83,11 @@ def test_chat_reply(api: Api):
     ]
     num_said = len(api.tokenizer.encode(HOLDING)) + 1
     num_read = len(api.script.prompts[0])
-    assert body["usage"] == {"prompt_tokens": num_read, "completion_tokens": num_said, "total_tokens": num_read + num_said}
+    assert body["usage"] == {
+        "prompt_tokens": num_read,
+        "completion_tokens": num_said,
+        "total_tokens": num_read + num_said,
+    }
     assert HOLDING in response.text, "Chinese is not escaped"
 
 

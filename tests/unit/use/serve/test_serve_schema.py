@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 from pydantic import ValidationError
 
@@ -67,6 +69,12 @@ def test_ignored_fields_are_reported():
     assert chat().ignored == ()
 
 
+def test_the_readme_names_every_field():
+    readme = files("hanlin.use.serve").joinpath("README.md").read_text(encoding="utf-8")
+    served = {*ChatRequest.model_fields, *CompletionRequest.model_fields}
+    assert [name for name in sorted(IGNORED | served) if f"`{name}" not in readme] == []
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -93,7 +101,9 @@ def test_values_outside_their_range_are_refused(fields: dict):
     assert refusal(**fields)["loc"][0] == next(iter(fields))
 
 
-@pytest.mark.parametrize("fields", [{"messages": [{"role": "user", "content": "\ud800"}]}, {"stop": "\udfff"}, {"\ud800": 1}])
+@pytest.mark.parametrize(
+    "fields", [{"messages": [{"role": "user", "content": "\ud800"}]}, {"stop": "\udfff"}, {"\ud800": 1}]
+)
 def test_half_a_surrogate_pair_is_no_text(fields: dict):
     assert refusal(**fields)["type"] == "invalid_unicode"
 

@@ -37,7 +37,10 @@ def build(shape: DecoderShape) -> Decoder:
 
 
 def read_config(config: dict[str, Any]) -> DecoderShape:
-    """config.json of transformers → shape. Raises KeyError for a missing number, ValueError for what this decoder has not."""
+    """config.json of transformers → shape.
+
+    Raises KeyError for a missing number, ValueError for what this decoder has not.
+    """
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         raise ValueError(f"rope_type {rope.get('rope_type', rope.get('type'))} (only default is known)")
@@ -60,7 +63,10 @@ def read_config(config: dict[str, Any]) -> DecoderShape:
 
 
 def write_config(shape: DecoderShape) -> dict[str, Any]:
-    """shape → config.json that transformers and vLLM read. `rope_theta` stands in both places: old and new readers differ."""
+    """shape → config.json that transformers and vLLM read.
+
+    `rope_theta` stands in both places: old and new readers differ.
+    """
     return {
         "architectures": [ARCHITECTURE],
         "model_type": MODEL_TYPE,

@@ -193,8 +193,13 @@ function sampling() {
 
 // The page around the threads
 
+/** A base model opens in the mode that it can do. */
+async function start() {
+  if (await connect(start)) setMode(state.card.chat ? "chat" : "text");
+}
+
 /** Read which model is served. Says on the page when there is no answer. */
-async function connect(retry = () => {}) {
+async function connect(retry) {
   try {
     state.card = await fetchCard(secret.token);
   } catch (error) {
@@ -299,4 +304,4 @@ at("clear").addEventListener("click", clear);
 for (const name of Object.keys(MODES)) at(`mode-${name}`).addEventListener("click", () => setMode(name));
 connectSettings();
 setMode("chat");
-if (await connect()) setMode(state.card.chat ? "chat" : "text");
+start();

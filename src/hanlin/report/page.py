@@ -1,0 +1,203 @@
+"""report.html: one file, nothing fetched. Every text that was not written here is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from hanlin.report import texts
+from hanlin.report.curve import draw_curve
+from hanlin.report.facts import Learning, Run, Step, read_learning, read_replies, read_samples
+from hanlin.report.numbers import choices, count, duration, percent
+from hanlin.report.picture import draw_tall, draw_wide, stations
+from hanlin.report.stages import Stage, tell_all
+from hanlin.report.table import Table, before_after
+
+NUM_REPLIES = 3
+MOST_SAMPLE_CHARACTERS = 240
+
+
+def as_html(run: Run) -> str:
+    """The whole page."""
+    stages = tell_all(run)
+    pretrained = run.last("pretrain")
+    learning = read_learning(pretrained) if pretrained else Learning((), ())
+    parts = [
+        _head(run, learning),
+        _section("一生的樣子", _cycle(run, stages)),
+        _section("先認識五個詞", _glossary(run)),
+        _section("每個階段做了什麼", _stages(stages)),
+        _section("學習曲線", _curve(learning)),
+        _section("邊學邊寫", _samples(pretrained, "固定的開頭，在預訓練進行到不同程度時，讓模型接著寫。")),
+        _section(
+            "學著回答", _samples(run.last("finetune"), "同樣的問題（訓練時沒看過），在微調進行到不同程度時的回答。")
+        ),
+        _section("前後對照", _table(before_after(run))),
+        _section("同一個問題，前後怎麼答", _replies(run)),
+        _section("這個小模型做不到的事", _limits(run)),
+        _section("接下來試試看", _next(run)),
+    ]
+    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="zh-Hant-TW">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>翰林：一個語言模型的一生</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(filter(None, parts))
+        + f"\n{_foot(run)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section>\n<h2>{title}</h2>\n{body}\n</section>" if body else ""
+
+
+def _head(run: Run, learning: Learning) -> str:
+    corpus, pretrained = run.text_corpus, run.last("pretrain")
+    read = f"，從 {count(corpus.metrics['characters'])}字的原始文字" if corpus else ""
+    goal = "做出一個會對話的小模型" if run.last("finetune") else "做到這一步"
+    tiles = []
+    if pretrained:
+        tiles.append(("權重", f"{count(pretrained.metrics['parameters'])}", "個可以調整的數字"))
+        tiles.append(("讀過", f"{count(pretrained.metrics['tokens'])}", "個詞元"))
+    if learning.at_first and learning.at_last:
+        first, last = learning.at_first.bpc, learning.at_last.bpc
+        tiles.append(("猜下一個字", f"{choices(first)} → {choices(last)}", "從這麼多個字裡猜一個"))
+        tiles.append(("每字元位元數", f"{first:.2f} → {last:.2f}", "愈低愈好"))
+    shown = "".join(
+        f'<div class="tile"><span>{name}</span><strong>{value}</strong><span>{unit}</span></div>'
+        for name, value, unit in tiles
+    )
+    left = f'<p class="alert">尚未完成：{escape("、".join(run.unfinished))}。再執行一次同樣的指令，就會從中斷的地方繼續。</p>'
+    return (
+        '<header>\n<div class="seal" aria-hidden="true"><span>翰</span><span>林</span></div>\n'
+        f'<h1>一個語言模型的一生</h1>\n<p class="lead">在這台電腦上花了 {duration(run.seconds)}{read}，{goal}。'
+        "這一頁說明每一步發生了什麼事，不需要任何背景知識。</p>\n"
+        + (f'<div class="tiles">{shown}</div>\n' if tiles else "")
+        + (left if run.unfinished else "")
+        + "</header>"
+    )
+
+
+def _cycle(run: Run, stages: Sequence[Stage]) -> str:
+    boxes, evaluated = stations(stages), run.last("evaluate") is not None
+    return f"<figure>{draw_wide(boxes, evaluated)}{draw_tall(boxes, evaluated)}</figure>"
+
+
+def _glossary(run: Run) -> str:
+    items = "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in texts.glossary(run))
+    return f'<dl class="terms">{items}</dl>'
+
+
+def _stages(stages: Sequence[Stage]) -> str:
+    cards = []
+    for number, stage in enumerate(stages, start=1):
+        figures = "".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in stage.figures
+        )
+        cards.append(
+            f'<article><h3><span class="number">{number}</span>{stage.title}'
+            f'<span class="aside">{escape(stage.step.name)}・{duration(stage.step.seconds)}</span></h3>'
+            f"<p>{stage.what}</p><dl>{figures}</dl></article>"
+        )
+    return f'<div class="stages">{"".join(cards)}</div>'
+
+
+def _curve(learning: Learning) -> str:
+    wide, narrow = draw_curve(learning, 720, 340), draw_curve(learning, 340, 280)
+    if not wide:
+        return ""
+    wide, narrow = (
+        svg.replace('class="curve"', f'class="curve {name}"') for svg, name in ((wide, "wide"), (narrow, "tall"))
+    )
+    return (
+        "<p>縱軸是每字元位元數：線愈往下，模型猜下一個字愈準。一開始掉得最快，因為它先學會哪些字常見，"
+        "接著才慢慢學會詞、句子和文體。</p>\n"
+        f"<figure>{wide}{narrow}<figcaption>"
+        '<span class="key key-line"></span>訓練文字（平均後）　<span class="key key-dot"></span>沒看過的考題'
+        "</figcaption></figure>\n"
+        '<p class="small">圖上的點只讀一小段考題，下面的表讀得比較多，所以數字略有不同。</p>'
+    )
+
+
+def _samples(step: Step | None, lead: str) -> str:
+    samples = read_samples(step) if step else {}
+    if not samples:
+        return ""
+    blocks = []
+    for place, (prompt, by_share) in enumerate(samples.items()):
+        rows = "".join(
+            f'<li><span class="share">{percent(at, 0)}</span><p>{_written(prompt if step and step.room == "pretrain" else "", text)}</p></li>'
+            for at, text in sorted(by_share.items())
+        )
+        blocks.append(
+            f'<details{" open" if place == 0 else ""}><summary>「{escape(prompt)}」</summary><ol class="samples">{rows}</ol></details>'
+        )
+    return f"<p>{lead}「�」是還拼不成一個字的位元組。</p>\n" + "\n".join(blocks)
+
+
+def _written(prompt: str, text: str) -> str:
+    """The prompt, marked, and what followed; cut when long."""
+    shown = " ".join(text.split()) or "（沒有文字）"
+    cut = shown[:MOST_SAMPLE_CHARACTERS] + ("…" if len(shown) > MOST_SAMPLE_CHARACTERS else "")
+    return (f"<b>{escape(prompt)}</b>" if prompt else "") + escape(cut)
+
+
+def _table(table: Table | None) -> str:
+    if table is None:
+        return ""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
+    rows = []
+    for title, cells, direction in table.rows:
+        shown = "".join(f"<td{' class=best' if cell.best else ''}>{escape(cell.text) or '·'}</td>" for cell in cells)
+        style = ' class="sub"' if title.startswith("　") else ""
+        hint = f"<small>{direction}</small>" if direction else ""
+        rows.append(f'<tr{style}><th scope="row">{escape(title.strip("　"))}{hint}</th>{shown}</tr>')
+    notes = "".join(f"<li>{note}</li>" for note in table.notes)
+    return (
+        "<p>同一份考題，每個階段各考一次。<b class=best>粗體</b>是該列最好的；微調常常讓接龍變差一點，換來會回答，這裡看得到。</p>\n"
+        f'<div class="scroll"><table><thead><tr><td></td>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>\n'
+        + (f'<ul class="small">{notes}</ul>' if notes else "")
+    )
+
+
+def _replies(run: Run) -> str:
+    blocks = []
+    for prompt, answers in read_replies(run, NUM_REPLIES):
+        rows = "".join(
+            f'<li><span class="share">{escape(name)}</span><p>{_written("", text)}</p></li>' for name, text in answers
+        )
+        blocks.append(f'<div class="reply"><h3>{escape(prompt)}</h3><ol class="samples">{rows}</ol></div>')
+    return "\n".join(blocks)
+
+
+def _limits(run: Run) -> str:
+    items = "".join(f"<li><b>{escape(what)}。</b>{escape(why)}</li>" for what, why in texts.limits(run))
+    return (
+        f'<p>{escape(texts.size_sentence(run))}請不要相信它說的內容：</p>\n<ul class="limits">{items}</ul>\n'
+        "<p>想要更好，方法是更多文字、更大的模型、更久的訓練；步驟和這一頁完全相同。</p>"
+    )
+
+
+def _next(run: Run) -> str:
+    items = "".join(
+        f"<li><p>{escape(why)}</p><pre><code>{escape(command)}</code></pre></li>"
+        for why, command in texts.next_commands(run)
+    )
+    own = "\n".join(map(escape, texts.own_text_commands()))
+    return f'<ol class="next">{items}</ol>\n<p>或者換成自己的文字（.txt、.md、.jsonl 都可以）：</p>\n<pre><code>{own}</code></pre>'
+
+
+def _foot(run: Run) -> str:
+    return (
+        "<footer>\n"
+        + _line("文字來源", texts.sources(run))
+        + _line("機器", [texts.machine(run)])
+        + _line("成品", [f"{step.name} {step.manifest.id[:8]}" for step in run.steps])
+        + f"<p>查看一個成品從哪裡來：<code>hanlin lineage {escape(str(run.steps[-1].path))}</code></p>\n</footer>"
+    )
+
+
+def _line(title: str, values: Iterable[str]) -> str:
+    shown = "<br>".join(f"<span>{escape(value)}</span>" for value in values if value)
+    return f"<div><b>{title}</b><div>{shown}</div></div>\n" if shown else ""
