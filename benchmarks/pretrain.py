@@ -34,9 +34,23 @@ Step = Callable[[], None]
 
 def main() -> None:
     options = parse()
-    shape = DecoderShape(options.vocab, options.width, options.layers, options.width // 64, options.width // 64, 64, 4 * options.width, options.context)
-    ids_BS = torch.randint(0, options.vocab, (options.batch, options.context + 1), generator=torch.Generator().manual_seed(0))
-    steps: dict[str, Step] = {"hanlin": hanlin_step(shape, ids_BS, "auto"), "hanlin_eager": hanlin_step(shape, ids_BS, "off")}
+    shape = DecoderShape(
+        options.vocab,
+        options.width,
+        options.layers,
+        options.width // 64,
+        options.width // 64,
+        64,
+        4 * options.width,
+        options.context,
+    )
+    ids_BS = torch.randint(
+        0, options.vocab, (options.batch, options.context + 1), generator=torch.Generator().manual_seed(0)
+    )
+    steps: dict[str, Step] = {
+        "hanlin": hanlin_step(shape, ids_BS, "auto"),
+        "hanlin_eager": hanlin_step(shape, ids_BS, "off"),
+    }
     if not options.alone:
         steps["transformers_compiled"] = transformers_step(shape, ids_BS, compiled=True)
         steps["transformers_eager"] = transformers_step(shape, ids_BS, compiled=False)
@@ -59,7 +73,15 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    for name, default in (("layers", 6), ("width", 384), ("vocab", 8192), ("context", 256), ("batch", 32), ("rounds", 5), ("steps", 2)):
+    for name, default in (
+        ("layers", 6),
+        ("width", 384),
+        ("vocab", 8192),
+        ("context", 256),
+        ("batch", 32),
+        ("rounds", 5),
+        ("steps", 2),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--alone", action="store_true", help="without the peers")
     return parser.parse_args()
@@ -140,7 +162,9 @@ def matrix_peak(size: int = 2048, repeats: int = 10) -> float:
 
 def flops_per_token(shape: DecoderShape, context: int) -> float:
     """6 per weight of a matrix product (forward 2, backward 4) and the causal half of attention's two products."""
-    per_layer = shape.width * shape.head_width * (2 * shape.num_heads + 2 * shape.num_kv_heads) + 3 * shape.width * shape.hidden
+    per_layer = (
+        shape.width * shape.head_width * (2 * shape.num_heads + 2 * shape.num_kv_heads) + 3 * shape.width * shape.hidden
+    )
     attention = shape.num_heads * shape.head_width * context
     return 6 * (shape.num_layers * (per_layer + attention) + shape.vocab_size * shape.width)
 

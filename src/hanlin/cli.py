@@ -47,7 +47,10 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, HanlinError):
         return f"error: {error}", 2
     if hasattr(error, "format_message"):  # the parser's own complaints: unknown command, missing argument
-        return f"error: {HanlinError(error.format_message(), 'a command of hanlin --help', 'hanlin --help', 'README.md')}", 2
+        return (
+            f"error: {HanlinError(error.format_message(), 'a command of hanlin --help', 'hanlin --help', 'README.md')}",
+            2,
+        )
     if isinstance(error, typer.Abort):
         return "Stopped.", 130
     if isinstance(error, OSError):
@@ -72,9 +75,16 @@ class RoomCommand(TyperCommand):
 
         room = ROOMS[self.name or ""]
         with formatter.section("Inputs"):
-            formatter.write_dl([(f"{n}=", " or ".join(k) + (" (optional)" if n in room.optional else "")) for n, k in room.inputs.items()])
+            formatter.write_dl(
+                [
+                    (f"{n}=", " or ".join(k) + (" (optional)" if n in room.optional else ""))
+                    for n, k in room.inputs.items()
+                ]
+            )
         with formatter.section("Options (name=value)"):
-            formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in option_table(room.config_class)])
+            formatter.write_dl(
+                [(name, f"{text} [{default}]") for name, default, text in option_table(room.config_class)]
+            )
 
 
 def _room_command(name: str, summary: str) -> None:
@@ -109,7 +119,9 @@ def run(recipe: Path, words: Words = None) -> None:
 
 @app.command()
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.05, help="time for pretraining; fine-tuning takes a third of it")] = 5.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.05, help="time for pretraining; fine-tuning takes a third of it")
+    ] = 5.0,
     serve: Annotated[bool, typer.Option(help="open the chat page at the end")] = True,
     out: Annotated[str, typer.Option(help="folder of the run")] = "runs/demo",
     words: Words = None,
@@ -159,10 +171,17 @@ def lineage(path: Path) -> None:
 
     for depth, name, facts in ancestors(path):
         label = f"{name}: " if name else ""
-        made = f"  made by {facts['room']}" + (f" ({facts['method']})" if facts.get("method") else "") if "room" in facts else ""
+        made = (
+            f"  made by {facts['room']}" + (f" ({facts['method']})" if facts.get("method") else "")
+            if "room" in facts
+            else ""
+        )
         licence = f"  licence: {facts['licence']}" if facts.get("licence") else ""
         missing = "  (not found here)" if facts.get("missing") else ""
-        print(f"{'   ' * depth}{'└─ ' if depth else ''}{label}{facts['kind']} {facts['path']}  id {facts['id'][:12]}{made}{licence}{missing}")
+        print(
+            f"{'   ' * depth}{'└─ ' if depth else ''}{label}{facts['kind']} {facts['path']}"
+            f"  id {facts['id'][:12]}{made}{licence}{missing}"
+        )
 
 
 @app.command()

@@ -18,9 +18,14 @@ FINETUNE_SHARE = 1 / 3
 
 
 def run_demo(minutes: float, out: Path, serve: bool, overrides: Mapping[str, Any]) -> None:
-    """Run recipes/demo.yaml with `minutes` of pretraining and a third of that of fine-tuning; explain; serve if asked."""
+    """Run recipes/demo.yaml with `minutes` of pretraining and a third of that of fine-tuning; explain; serve if
+    asked."""
     began = time.monotonic()
-    values: dict[str, Any] = {"out": str(out), "base": {"train": {"minutes": minutes}}, "chat": {"train": {"minutes": round(minutes * FINETUNE_SHARE, 3)}}}
+    values: dict[str, Any] = {
+        "out": str(out),
+        "base": {"train": {"minutes": minutes}},
+        "chat": {"train": {"minutes": round(minutes * FINETUNE_SHARE, 3)}},
+    }
     for name, value in overrides.items():
         put(values, name, value)
     with terminal_view() as listener:
@@ -45,4 +50,9 @@ def recipe_path(name: str) -> Path:
     for place in places:
         if (place / f"{name}.yaml").exists():
             return place / f"{name}.yaml"
-    raise HanlinError(f"The recipe {name}.yaml was not found.", f"it in {' or '.join(map(str, places))}", "install hanlin again, or give a path to hanlin run", "docs/recipes.md")
+    raise HanlinError(
+        f"The recipe {name}.yaml was not found.",
+        f"it in {' or '.join(map(str, places))}",
+        "install hanlin again, or give a path to hanlin run",
+        "docs/recipes.md",
+    )

@@ -5,12 +5,50 @@ from __future__ import annotations
 from hanlin.core.run.execute import Room
 
 _TABLE = (
-    Room("collect", "hanlin.make.collect", {"sources": ("source",)}, "corpus", "text you own → clean rows with source, year, type and split"),
-    Room("tokenize", "hanlin.make.tokenize", {"corpus": ("corpus",)}, "tokenizer", "corpus → byte-level BPE vocabulary and token shards"),
-    Room("pretrain", "hanlin.make.pretrain", {"corpus": ("corpus",), "tokenizer": ("tokenizer",)}, "model", "tokens → base model"),
-    Room("finetune", "hanlin.shape.finetune", {"model": ("model",), "data": ("corpus",)}, "model", "base model + conversations → chat model"),
-    Room("quantize", "hanlin.shape.quantize", {"model": ("model",), "corpus": ("corpus",)}, "model", "model → GGUF (F16, Q8_0) with a card", frozenset({"corpus"})),
-    Room("evaluate", "hanlin.trust.evaluate", {"model": ("model",), "before": ("model",), "corpus": ("corpus",), "data": ("corpus",)}, "report", "model → the quality ledger: one table before/after", frozenset({"before", "corpus", "data"})),
+    Room(
+        "collect",
+        "hanlin.make.collect",
+        {"sources": ("source",)},
+        "corpus",
+        "text you own → clean rows with source, year, type and split",
+    ),
+    Room(
+        "tokenize",
+        "hanlin.make.tokenize",
+        {"corpus": ("corpus",)},
+        "tokenizer",
+        "corpus → byte-level BPE vocabulary and token shards",
+    ),
+    Room(
+        "pretrain",
+        "hanlin.make.pretrain",
+        {"corpus": ("corpus",), "tokenizer": ("tokenizer",)},
+        "model",
+        "tokens → base model",
+    ),
+    Room(
+        "finetune",
+        "hanlin.shape.finetune",
+        {"model": ("model",), "data": ("corpus",)},
+        "model",
+        "base model + conversations → chat model",
+    ),
+    Room(
+        "quantize",
+        "hanlin.shape.quantize",
+        {"model": ("model",), "corpus": ("corpus",)},
+        "model",
+        "model → GGUF (F16, Q8_0) with a card",
+        frozenset({"corpus"}),
+    ),
+    Room(
+        "evaluate",
+        "hanlin.trust.evaluate",
+        {"model": ("model",), "before": ("model",), "corpus": ("corpus",), "data": ("corpus",)},
+        "report",
+        "model → the quality ledger: one table before/after",
+        frozenset({"before", "corpus", "data"}),
+    ),
 )
 
 ROOMS: dict[str, Room] = {room.name: room for room in _TABLE}

@@ -24,7 +24,12 @@ def terminal_view() -> Iterator[Listener]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), TextColumn("{task.fields[figures]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[figures]}"),
+    )
     with Progress(*columns, console=Console(), transient=True) as bars:
         yield LiveView(bars)
 
@@ -102,7 +107,9 @@ def describe(event: Event) -> str:
         "note": lambda e: f"   note: {e['text']}",
         "model": lambda e: f"   model: {e['parameters'] / 1e6:.1f} M parameters",
         "ready": lambda e: f"   ready after {e['seconds']:.0f} s (compiling)" if e["seconds"] >= 5 else "",
-        "resumed": lambda e: f"   resumed at step {e['step']}" + (f"; {e['again']} steps are run again" if e["again"] else ""),
+        "resumed": lambda e: (
+            f"   resumed at step {e['step']}" + (f"; {e['again']} steps are run again" if e["again"] else "")
+        ),
         "sample": lambda e: f"   [{e['at']:4.0%}] {e['prompt']}▸{_one_line(e['text'])}",
         "heldout": lambda e: f"   [{e['at']:4.0%}] held-out: {e['bpc']:.2f} bits per character",
         "finished": lambda e: f"   done: {_figures(e['metrics'])}",
@@ -123,7 +130,9 @@ def _figures(metrics: dict[str, Any]) -> str:
 
 def list_runs(folder: Path) -> None:
     """A table of finished and unfinished artifacts below `folder`."""
-    found = sorted(p.parent for p in folder.rglob("manifest.json") if ".history" not in p.parts) if folder.exists() else []
+    found = (
+        sorted(p.parent for p in folder.rglob("manifest.json") if ".history" not in p.parts) if folder.exists() else []
+    )
     for path in found:
         manifest = read_manifest(path)
         print(f"{path!s:36} {manifest.kind:10} {manifest.room:10} id {manifest.id[:8]}  {_figures(manifest.metrics)}")

@@ -17,24 +17,38 @@ from hanlin.core.run.sources import fetch
 from hanlin.rooms import ROOMS
 
 
-def make(room_name: str, values: Mapping[str, Any], out: Path | None = None, listeners: tuple[Listener, ...] = ()) -> Artifact:
+def make(
+    room_name: str, values: Mapping[str, Any], out: Path | None = None, listeners: tuple[Listener, ...] = ()
+) -> Artifact:
     """Run one room. `values` mixes inputs (paths, addresses) and options, as on the command line."""
     if room_name not in ROOMS:
-        raise HanlinError(f'There is no room "{room_name}".', did_you_mean(room_name, ROOMS), "hanlin --help", "README.md")
+        raise HanlinError(
+            f'There is no room "{room_name}".', did_you_mean(room_name, ROOMS), "hanlin --help", "README.md"
+        )
     room = ROOMS[room_name]
     values = dict(values)
     place = Path(values.pop("out", None) or out or f"runs/{room_name}")
     return _run(room, values, place, {}, listeners, replace=False)
 
 
-def run_recipe(path: Path, overrides: Mapping[str, Any] | None = None, listeners: tuple[Listener, ...] = ()) -> dict[str, Artifact]:
+def run_recipe(
+    path: Path, overrides: Mapping[str, Any] | None = None, listeners: tuple[Listener, ...] = ()
+) -> dict[str, Artifact]:
     """Run a recipe's steps in order; finished ones are recognised by id. Returns the artifact of each step."""
     recipe = load_recipe(path, ROOMS, overrides)
     made: dict[str, Artifact] = {}
     check_options(recipe)
     for number, step in enumerate(recipe.steps, start=1):
         for listener in listeners:
-            listener({"event": "recipe", "step": step.name, "room": step.room.name, "number": number, "of": len(recipe.steps)})
+            listener(
+                {
+                    "event": "recipe",
+                    "step": step.name,
+                    "room": step.room.name,
+                    "number": number,
+                    "of": len(recipe.steps),
+                }
+            )
         made[step.name] = _run(step.room, step.values, recipe.out / step.name, made, listeners, replace=True)
     return made
 
@@ -45,7 +59,14 @@ def check_options(recipe: Recipe) -> None:
         build(step.room.config_class, _split(step.room, step.values)[1], step.room.name)
 
 
-def _run(room: Room, values: Mapping[str, Any], out: Path, made: Mapping[str, Artifact], listeners: tuple[Listener, ...], replace: bool) -> Artifact:
+def _run(
+    room: Room,
+    values: Mapping[str, Any],
+    out: Path,
+    made: Mapping[str, Artifact],
+    listeners: tuple[Listener, ...],
+    replace: bool,
+) -> Artifact:
     named, options = _split(room, values)
     config = build(room.config_class, options, room.name)
     inputs = _open_inputs(room, named, out, made, listeners)
@@ -59,14 +80,26 @@ def _split(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     for key in options:
         known = [*room.inputs, *option_names(room.config_class)]
         if key not in room.config_class.model_fields:
-            raise HanlinError(f'{room.name} has no option "{key}".', did_you_mean(key, known), f"hanlin {room.name} --help", f"src/{room.module.replace('.', '/')}/README.md")
+            raise HanlinError(
+                f'{room.name} has no option "{key}".',
+                did_you_mean(key, known),
+                f"hanlin {room.name} --help",
+                f"src/{room.module.replace('.', '/')}/README.md",
+            )
     for name in room.inputs:
         if name not in named and name not in room.optional:
-            raise HanlinError(f"{room.name} needs {name}=…", f"a {' or '.join(room.inputs[name])}", f"hanlin {room.name} {name}=…", f"src/{room.module.replace('.', '/')}/README.md")
+            raise HanlinError(
+                f"{room.name} needs {name}=…",
+                f"a {' or '.join(room.inputs[name])}",
+                f"hanlin {room.name} {name}=…",
+                f"src/{room.module.replace('.', '/')}/README.md",
+            )
     return named, options
 
 
-def _open_inputs(room: Room, named: Mapping[str, Any], out: Path, made: Mapping[str, Artifact], listeners: tuple[Listener, ...]) -> dict[str, Artifact]:
+def _open_inputs(
+    room: Room, named: Mapping[str, Any], out: Path, made: Mapping[str, Artifact], listeners: tuple[Listener, ...]
+) -> dict[str, Artifact]:
     inputs: dict[str, Artifact] = {}
     for name, kinds in room.inputs.items():
         if name not in named:
@@ -76,7 +109,9 @@ def _open_inputs(room: Room, named: Mapping[str, Any], out: Path, made: Mapping[
             emit = _announce(listeners)
             inputs |= {f"{name}.{place}": fetch(str(address), emit) for place, address in enumerate(addresses)}
         else:
-            inputs[name] = made[named[name]] if named[name] in made else _open_one(str(named[name]), kinds, out, name, listeners)
+            inputs[name] = (
+                made[named[name]] if named[name] in made else _open_one(str(named[name]), kinds, out, name, listeners)
+            )
     return inputs
 
 
@@ -89,7 +124,8 @@ def _announce(listeners: tuple[Listener, ...]):
 
 
 def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners: tuple[Listener, ...]) -> Artifact:
-    """An artifact; a Hugging Face folder where a model is wanted; or raw data where a corpus is wanted, collected first."""
+    """An artifact; a Hugging Face folder where a model is wanted; or raw data where a corpus is wanted, collected
+    first."""
     path = Path(text)
     if is_artifact(path):
         return open_artifact(path, kinds)

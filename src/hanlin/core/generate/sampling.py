@@ -15,7 +15,9 @@ class Sampling(Config):
     top_k: int = Field(0, ge=0, description="keep the k likeliest tokens; 0 keeps all")
     top_p: float = Field(0.95, gt=0, le=1, description="keep the likeliest tokens whose probabilities reach p")
     min_p: float = Field(0.0, ge=0, lt=1, description="keep tokens at least this share as likely as the likeliest")
-    repetition_penalty: float = Field(1.1, gt=0, le=10, description="divides positive (multiplies negative) logits of tokens already seen; 1 is off")
+    repetition_penalty: float = Field(
+        1.1, gt=0, le=10, description="divides positive (multiplies negative) logits of tokens already seen; 1 is off"
+    )
     max_tokens: int = Field(256, ge=1, description="the longest reply, in tokens")
     stop: tuple[str, ...] = Field((), description="texts that end the reply; they are not shown")
     seed: int | None = Field(None, description="the same seed gives the same reply")

@@ -31,7 +31,12 @@ def generate_ids(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) 
     """
     room = loaded.context - len(prompt)
     if not prompt or room < 1:
-        raise HanlinError(f"The prompt has {len(prompt)} tokens.", f"1 to {loaded.context - 1} tokens for this model", "shorten the prompt", "docs/chat.md")
+        raise HanlinError(
+            f"The prompt has {len(prompt)} tokens.",
+            f"1 to {loaded.context - 1} tokens for this model",
+            "shorten the prompt",
+            "docs/chat.md",
+        )
     budget = min(sampling.max_tokens, room)
     random = torch.Generator().manual_seed(sampling.seed) if sampling.seed is not None else None
     seen = list(prompt)
@@ -48,11 +53,17 @@ def generate_ids(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) 
 
 @torch.inference_mode()
 def _last_logits(loaded: Pretrained, new: list[int], cache: Cache) -> torch.Tensor:
-    """Read `new` ids; logits (V) after the last. Entered anew for each token: over a yield, the caller would be in it."""
+    """Read `new` ids; logits (V) after the last. Entered anew for each token: over a yield, the caller would be in
+    it."""
     state_11C = loaded.model.hidden(torch.tensor([new]), cache)[:, -1:]
     logits_V = loaded.model.lm_head(state_11C)[0, 0]
     if not torch.isfinite(logits_V).all():
-        raise HanlinError("The model's logits are not finite numbers.", "a model whose training did not diverge", "hanlin evaluate model=…  shows its state", "docs/models.md")
+        raise HanlinError(
+            "The model's logits are not finite numbers.",
+            "a model whose training did not diverge",
+            "hanlin evaluate model=…  shows its state",
+            "docs/models.md",
+        )
     return logits_V
 
 

@@ -13,7 +13,9 @@ from hanlin.core.model.rope import rotate
 class Attention(nn.Module):
     """softmax(q·kᵀ/√D, causal)·v; H query heads share K key/value heads."""
 
-    def __init__(self, width: int, num_heads: int, num_kv_heads: int, head_width: int, q_norm: nn.Module, k_norm: nn.Module):
+    def __init__(
+        self, width: int, num_heads: int, num_kv_heads: int, head_width: int, q_norm: nn.Module, k_norm: nn.Module
+    ):
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_width = num_heads, num_kv_heads, head_width
         self.q_proj = nn.Linear(width, num_heads * head_width, bias=False)
@@ -22,7 +24,9 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(num_heads * head_width, width, bias=False)
         self.q_norm, self.k_norm = q_norm, k_norm
 
-    def forward(self, x_BTC: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: Cache | None = None, layer: int = 0) -> torch.Tensor:
+    def forward(
+        self, x_BTC: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: Cache | None = None, layer: int = 0
+    ) -> torch.Tensor:
         B, T, _ = x_BTC.shape
         q_BTHD = self.q_norm(self.q_proj(x_BTC).view(B, T, self.num_heads, self.head_width))
         k_BTKD = self.k_norm(self.k_proj(x_BTC).view(B, T, self.num_kv_heads, self.head_width))

@@ -8,7 +8,9 @@ import torch
 class Cache:
     """Preallocated keys and values, (L, B, K, max_tokens, D) each. `length` tokens are filled."""
 
-    def __init__(self, num_layers: int, batch: int, num_kv_heads: int, max_tokens: int, head_width: int, dtype: torch.dtype):
+    def __init__(
+        self, num_layers: int, batch: int, num_kv_heads: int, max_tokens: int, head_width: int, dtype: torch.dtype
+    ):
         shape = (num_layers, batch, num_kv_heads, max_tokens, head_width)
         self.keys = torch.zeros(shape, dtype=dtype)
         self.values = torch.zeros(shape, dtype=dtype)

@@ -32,12 +32,16 @@ class DecoderShape:
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, input_layernorm: nn.Module, self_attn: nn.Module, post_attention_layernorm: nn.Module, mlp: nn.Module):
+    def __init__(
+        self, input_layernorm: nn.Module, self_attn: nn.Module, post_attention_layernorm: nn.Module, mlp: nn.Module
+    ):
         super().__init__()
         self.input_layernorm, self.self_attn = input_layernorm, self_attn
         self.post_attention_layernorm, self.mlp = post_attention_layernorm, mlp
 
-    def forward(self, x_BTC: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: Cache | None = None, layer: int = 0) -> torch.Tensor:
+    def forward(
+        self, x_BTC: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: Cache | None = None, layer: int = 0
+    ) -> torch.Tensor:
         x_BTC = x_BTC + self.self_attn(self.input_layernorm(x_BTC), rope, cache, layer)
         return x_BTC + self.mlp(self.post_attention_layernorm(x_BTC))
 
@@ -49,7 +53,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape = shape
         # nn.Embedding's own normal_ loads the whole compiler when the device is meta: seconds at each start.
-        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.width, _weight=torch.empty(shape.vocab_size, shape.width).uniform_(-1, 1))
+        self.embed_tokens = nn.Embedding(
+            shape.vocab_size, shape.width, _weight=torch.empty(shape.vocab_size, shape.width).uniform_(-1, 1)
+        )
         self.layers = nn.ModuleList(layers)
         self.norm = norm
         self.lm_head = nn.Linear(shape.width, shape.vocab_size, bias=False)

@@ -56,4 +56,6 @@ def _sum_nats(model: Decoder, rows: Sequence[Sequence[int]]) -> float:
     width = max(len(row) for row in rows)
     padded = torch.tensor([[*row, *[-100] * (width - len(row))] for row in rows])
     logits = model(padded[:, :-1].clamp(min=0))
-    return float(F.cross_entropy(logits.flatten(0, 1).float(), padded[:, 1:].flatten(), ignore_index=-100, reduction="sum"))
+    return float(
+        F.cross_entropy(logits.flatten(0, 1).float(), padded[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+    )

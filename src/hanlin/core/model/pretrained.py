@@ -53,29 +53,51 @@ class Pretrained:
 
 
 def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:
-    """Open a model folder. dtype: None keeps what is stored. Raises HanlinError naming what is missing or does not fit."""
+    """Open a model folder. dtype: None keeps what is stored. Raises HanlinError naming what is missing or does not
+    fit."""
     folder = Path(path)
     config = _read_config(folder)
     family = family_of(config, folder)
     try:
         shape = family.read_config(config)
     except (KeyError, TypeError, ValueError) as error:
-        raise HanlinError(f"{folder / CONFIG_FILE}: {error} is missing or wrong.", f"the config of {family.ARCHITECTURE}", "get the folder again from where it came", "docs/models.md") from None
+        raise HanlinError(
+            f"{folder / CONFIG_FILE}: {error} is missing or wrong.",
+            f"the config of {family.ARCHITECTURE}",
+            "get the folder again from where it came",
+            "docs/models.md",
+        ) from None
     model = empty_model(family, shape)
     _load_weights(model, family, folder, dtype)
     tokenizer = load_tokenizer(folder)
     if tokenizer.vocab_size > shape.vocab_size:
-        raise HanlinError(f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {shape.vocab_size} rows.", "a tokenizer that belongs to this model", "put the model's own tokenizer.json into the folder", "docs/models.md")
+        raise HanlinError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {shape.vocab_size} rows.",
+            "a tokenizer that belongs to this model",
+            "put the model's own tokenizer.json into the folder",
+            "docs/models.md",
+        )
     generation_file = folder / GENERATION_FILE
     generation = json.loads(generation_file.read_text(encoding="utf-8")) if generation_file.exists() else {}
     _check_template(folder, tokenizer, generation)
     return Pretrained(model.eval(), tokenizer, family, folder, generation)
 
 
-def save(folder: Path, model: Decoder, family: ModuleType, tokenizer: Tokenizer, generation: dict[str, Any] | None = None) -> None:
+def save(
+    folder: Path, model: Decoder, family: ModuleType, tokenizer: Tokenizer, generation: dict[str, Any] | None = None
+) -> None:
     """Write a folder that `load` and transformers' from_pretrained open, without remote code."""
     dtype = str(model.dtype).removeprefix("torch.")
-    write_json(folder / CONFIG_FILE, {**family.write_config(model.shape), "dtype": dtype, "bos_token_id": None, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id})
+    write_json(
+        folder / CONFIG_FILE,
+        {
+            **family.write_config(model.shape),
+            "dtype": dtype,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_id,
+            "pad_token_id": tokenizer.pad_id,
+        },
+    )
     tensors = {family.checkpoint_name(name): value.detach().contiguous() for name, value in model.named_parameters()}
     temporary = folder / (WEIGHTS_FILE + ".tmp")
     save_file(tensors, temporary, metadata={"format": "pt"})
@@ -101,7 +123,8 @@ def empty_model(family: ModuleType, shape: DecoderShape) -> Decoder:
 
 
 def give_weights(model: Decoder, state: dict[str, torch.Tensor]) -> None:
-    """Put the tensors of `named_parameters` into the model without copying them; a tied head is the embedding itself."""
+    """Put the tensors of `named_parameters` into the model without copying them; a tied head is the embedding
+    itself."""
     tied = {"lm_head.weight": state["embed_tokens.weight"]} if model.shape.tied else {}
     model.load_state_dict(state | tied, assign=True)
     if model.shape.tied:
@@ -118,7 +141,12 @@ def family_of(config: dict[str, Any], folder: Path) -> ModuleType:
     wanted = (config.get("architectures") or ["(none)"])[0]
     known = {family.ARCHITECTURE: family for family in known_families()}
     if wanted not in known:
-        raise HanlinError(f"{folder}: unknown architecture {wanted}.", f"one of: {', '.join(known)}", "add its file in core/model/families/", "docs/models.md")
+        raise HanlinError(
+            f"{folder}: unknown architecture {wanted}.",
+            f"one of: {', '.join(known)}",
+            "add its file in core/model/families/",
+            "docs/models.md",
+        )
     return known[wanted]
 
 
@@ -126,11 +154,26 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise HanlinError(f"{folder} has no {CONFIG_FILE}.", "a model: a run of pretrain or finetune, or a Hugging Face folder", "hanlin runs  (lists what exists)", "docs/models.md") from None
+        raise HanlinError(
+            f"{folder} has no {CONFIG_FILE}.",
+            "a model: a run of pretrain or finetune, or a Hugging Face folder",
+            "hanlin runs  (lists what exists)",
+            "docs/models.md",
+        ) from None
     except (OSError, ValueError) as error:
-        raise HanlinError(f"{folder / CONFIG_FILE} is not readable JSON ({error}).", "the model's config", "get the folder again from where it came", "docs/models.md") from None
+        raise HanlinError(
+            f"{folder / CONFIG_FILE} is not readable JSON ({error}).",
+            "the model's config",
+            "get the folder again from where it came",
+            "docs/models.md",
+        ) from None
     if not isinstance(config, dict):
-        raise HanlinError(f"{folder / CONFIG_FILE} is not an object.", "the model's config", "get the folder again from where it came", "docs/models.md")
+        raise HanlinError(
+            f"{folder / CONFIG_FILE} is not an object.",
+            "the model's config",
+            "get the folder again from where it came",
+            "docs/models.md",
+        )
     return config
 
 
@@ -138,7 +181,12 @@ def _load_weights(model: Decoder, family: ModuleType, folder: Path, dtype: torch
     """Tensor by tensor into an empty model: the peak is the model and one tensor."""
     path = folder / WEIGHTS_FILE
     if not path.exists():
-        raise HanlinError(f"{folder} has no {WEIGHTS_FILE}.", "weights as safetensors (pickle files are refused)", "convert the model to safetensors where it was made", "docs/models.md")
+        raise HanlinError(
+            f"{folder} has no {WEIGHTS_FILE}.",
+            "weights as safetensors (pickle files are refused)",
+            "convert the model to safetensors where it was made",
+            "docs/models.md",
+        )
     try:
         with safe_open(path, framework="pt") as weights:
             stored = set(weights.keys())
@@ -146,13 +194,28 @@ def _load_weights(model: Decoder, family: ModuleType, folder: Path, dtype: torch
             for name, empty in model.named_parameters():
                 key = family.checkpoint_name(name)
                 if key not in stored:
-                    raise HanlinError(f"{path} lacks the tensor {key}.", f"the weights of {family.ARCHITECTURE}", "get the folder again from where it came", "docs/models.md")
+                    raise HanlinError(
+                        f"{path} lacks the tensor {key}.",
+                        f"the weights of {family.ARCHITECTURE}",
+                        "get the folder again from where it came",
+                        "docs/models.md",
+                    )
                 tensor = weights.get_tensor(key)
                 if tensor.shape != empty.shape:
-                    raise HanlinError(f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(empty.shape)}.", "weights that fit the config", "get the folder again from where it came", "docs/models.md")
+                    raise HanlinError(
+                        f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(empty.shape)}.",
+                        "weights that fit the config",
+                        "get the folder again from where it came",
+                        "docs/models.md",
+                    )
                 state[name] = tensor.to(dtype) if dtype else tensor
     except SafetensorError as error:
-        raise HanlinError(f"{path} is not readable safetensors ({error}).", "a whole file", "get the folder again from where it came", "docs/models.md") from None
+        raise HanlinError(
+            f"{path} is not readable safetensors ({error}).",
+            "a whole file",
+            "get the folder again from where it came",
+            "docs/models.md",
+        ) from None
     give_weights(model, state)
 
 
@@ -160,4 +223,9 @@ def _check_template(folder: Path, tokenizer: Tokenizer, generation: dict[str, An
     """The prompt served is the prompt trained: a template changed after training is refused."""
     trained = generation.get("chat_template_sha256")
     if trained and trained != template_hash(tokenizer.chat_template):
-        raise HanlinError(f"{folder}: the chat template is not the one the model was trained with.", f"a template with hash {trained}", "restore chat_template in tokenizer_config.json", "docs/chat.md")
+        raise HanlinError(
+            f"{folder}: the chat template is not the one the model was trained with.",
+            f"a template with hash {trained}",
+            "restore chat_template in tokenizer_config.json",
+            "docs/chat.md",
+        )

@@ -1,4 +1,5 @@
-"""Rotary position embedding. Su et al. 2021, https://arxiv.org/abs/2104.09864, in the half-split layout of Llama and Qwen."""
+"""Rotary position embedding. Su et al. 2021, https://arxiv.org/abs/2104.09864, in the half-split layout of Llama and
+Qwen."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class Artifact:
 
 
 def content_id(room: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, Artifact]) -> str:
-    """Hash of what decides the result: the room and its version, the resolved config, the inputs' ids. Not paths, not time."""
+    """Hash of what decides the result: the room and its version, the resolved config, the inputs' ids. Not paths,
+    not time."""
     facts = {
         "room": room,
         "version": version,
@@ -107,22 +108,33 @@ def read_manifest(path: Path) -> Manifest:
         ) from None
     if manifest.format != FORMAT:
         raise HanlinError(
-            f"{path} was written in format {manifest.format}.", f"format {FORMAT}", "make it again with this version of hanlin", "docs/runs.md"
+            f"{path} was written in format {manifest.format}.",
+            f"format {FORMAT}",
+            "make it again with this version of hanlin",
+            "docs/runs.md",
         )
     return manifest
 
 
 def open_artifact(path: Path | str, kinds: tuple[str, ...] = (), verify: bool = True) -> Artifact:
-    """Open a finished artifact, check its kind and every file's hash. Raises HanlinError naming the file that differs."""
+    """Open a finished artifact, check its kind and every file's hash. Raises HanlinError naming the file that
+    differs."""
     path = Path(path)
     if not path.exists():
         partial = path.with_name(path.name + ".partial")
-        hint = f"{partial} is unfinished: run the command that makes it again, it continues" if partial.exists() else "hanlin runs  (lists what exists)"
+        hint = (
+            f"{partial} is unfinished: run the command that makes it again, it continues"
+            if partial.exists()
+            else "hanlin runs  (lists what exists)"
+        )
         raise HanlinError(f"{path} does not exist.", "the path of a finished artifact", hint, "docs/runs.md")
     manifest = read_manifest(path)
     if kinds and manifest.kind not in kinds:
         raise HanlinError(
-            f"{path} is a {manifest.kind} (made by {manifest.room}).", f"a {' or '.join(kinds)}", "hanlin runs  (lists what exists)", "docs/runs.md"
+            f"{path} is a {manifest.kind} (made by {manifest.room}).",
+            f"a {' or '.join(kinds)}",
+            "hanlin runs  (lists what exists)",
+            "docs/runs.md",
         )
     if verify:
         verify_files(path, manifest)
@@ -135,7 +147,7 @@ def verify_files(path: Path, manifest: Manifest) -> None:
         found = hash_file(file) if file.is_file() else "missing"
         if found != expected:
             raise HanlinError(
-                f"{file} is not the file that {manifest.room} wrote (sha256 {found[:12]}, manifest says {expected[:12]}).",
+                f"{file} is not the file that {manifest.room} wrote (sha256 {found[:12]}, in the manifest {expected[:12]}).",
                 "finished artifacts never change",
                 f"restore {name}, or delete {path} and make it again",
                 "docs/runs.md#hash",
@@ -145,7 +157,11 @@ def verify_files(path: Path, manifest: Manifest) -> None:
 def lineage(path: Path, depth: int = 0, name: str = "") -> Iterator[tuple[int, str, dict[str, Any]]]:
     """(depth, input name, facts) of an artifact and its ancestors, down to the raw sources."""
     manifest = read_manifest(path)
-    yield depth, name, {"kind": manifest.kind, "room": manifest.room, "method": manifest.method, "id": manifest.id, "path": str(path)}
+    yield (
+        depth,
+        name,
+        {"kind": manifest.kind, "room": manifest.room, "method": manifest.method, "id": manifest.id, "path": str(path)},
+    )
     for entry in manifest.inputs:
         if entry["kind"] == "source":
             yield depth + 1, entry["name"], entry

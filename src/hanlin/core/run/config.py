@@ -50,7 +50,7 @@ def put(values: dict[str, Any], dotted: str, value: Any) -> None:
             raise HanlinError(
                 f'Option "{dotted}": "{folder}" already has the value {below!r}.',
                 f"either {folder}=… or {dotted}=…, not both",
-                f"remove one of the two",
+                "remove one of the two",
             )
         values = below
     if isinstance(value, dict) and isinstance(values.get(last), dict):
@@ -82,8 +82,12 @@ def _explain(config_class: type[BaseModel], error: ValidationError, room: str) -
             f"src/hanlin: {config_class.__module__.removeprefix('hanlin.').replace('.', '/')}.py",
         )
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" else f" (given: {json.dumps(first['input'], ensure_ascii=False, default=str)})"
-    return HanlinError(f'Option "{dotted}" of {room}: {message}{given}.', message, f"hanlin {room} --help", "docs/recipes.md")
+    given = (
+        "" if first["type"] == "missing" else f" (given: {json.dumps(first['input'], ensure_ascii=False, default=str)})"
+    )
+    return HanlinError(
+        f'Option "{dotted}" of {room}: {message}{given}.', message, f"hanlin {room} --help", "docs/recipes.md"
+    )
 
 
 def option_names(config_class: type[BaseModel], prefix: str = "") -> list[str]:
@@ -105,6 +109,10 @@ def option_table(config_class: type[BaseModel], prefix: str = "") -> list[tuple[
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             rows += option_table(inner, f"{prefix}{name}.")
         else:
-            default = "required" if field.is_required() else json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False, default=str)
+            default = (
+                "required"
+                if field.is_required()
+                else json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False, default=str)
+            )
             rows.append((prefix + name, default, field.description or ""))
     return rows

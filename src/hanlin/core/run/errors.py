@@ -57,4 +57,9 @@ def explain_os_error(error: OSError, doing: str) -> HanlinError:
             "choose another folder with out=…, or change the folder's permissions",
             "docs/runs.md#disk",
         )
-    return HanlinError(f"{error.strerror or error} ({place}) while {doing}.", "the file or folder to be usable", "check the path", "docs/runs.md#disk")
+    return HanlinError(
+        f"{error.strerror or error} ({place}) while {doing}.",
+        "the file or folder to be usable",
+        "check the path",
+        "docs/runs.md#disk",
+    )

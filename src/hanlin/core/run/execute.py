@@ -22,7 +22,6 @@ from hanlin.core.run.artifact import (
     is_artifact,
     open_artifact,
     read_manifest,
-    write_json,
     write_manifest,
 )
 from hanlin.core.run.config import Config
@@ -99,7 +98,9 @@ def execute(
     return open_artifact(out, verify=False)
 
 
-def _work(room: Room, config: Config, inputs: dict[str, Artifact], partial: Path, listeners: tuple[Listener, ...]) -> Result:
+def _work(
+    room: Room, config: Config, inputs: dict[str, Artifact], partial: Path, listeners: tuple[Listener, ...]
+) -> Result:
     log = EventLog(partial / EVENTS_FILE, listeners)
     try:
         log("started", room=room.name, inputs={name: str(a.path) for name, a in inputs.items()}, out=str(partial))
@@ -123,13 +124,16 @@ def _finished(out: Path, wanted_id: str, replace: bool) -> Artifact | None:
             return open_artifact(out)
         if not replace:
             raise HanlinError(
-                f"{out} already holds a {found.kind} made with other options or inputs (id {found.id[:8]}, wanted {wanted_id[:8]}).",
+                f"{out} already holds a {found.kind} made with other options or inputs"
+                f" (id {found.id[:8]}, wanted {wanted_id[:8]}).",
                 "finished artifacts never change",
                 f"choose another folder with out=…, or remove {out}",
                 "docs/runs.md",
             )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HanlinError(f"{out} exists and is not an artifact.", "a new folder", "choose another folder with out=…", "docs/runs.md")
+        raise HanlinError(
+            f"{out} exists and is not an artifact.", "a new folder", "choose another folder with out=…", "docs/runs.md"
+        )
     kept = _history_place(out, wanted_id)
     if replace and is_artifact(kept):
         if is_artifact(out):
@@ -165,7 +169,9 @@ def _prepare_partial(partial: Path, wanted_id: str, room: Room, config: dict[str
         marker.write_text(stamp + body, encoding="utf-8")
 
 
-def _seal(partial: Path, room: Room, result: Result, config: dict[str, Any], inputs: dict[str, Artifact], artifact_id: str) -> None:
+def _seal(
+    partial: Path, room: Room, result: Result, config: dict[str, Any], inputs: dict[str, Artifact], artifact_id: str
+) -> None:
     entries = [_input_entry(name, artifact) for name, artifact in inputs.items()]
     write_manifest(
         partial,
@@ -197,7 +203,13 @@ def environment() -> dict[str, Any]:
             packages[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"python": platform.python_version(), "system": platform.platform(), "machine": machine_name(), "cpus": os.cpu_count(), **packages}
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "machine": machine_name(),
+        "cpus": os.cpu_count(),
+        **packages,
+    }
 
 
 def machine_name() -> str:
@@ -231,7 +243,10 @@ def _locked(partial: Path) -> Iterator[None]:
             _lock_file(lock)
         except OSError:
             raise HanlinError(
-                f"Another run is writing {partial} now.", "one run for each folder", "wait for it, or choose another folder with out=…", "docs/runs.md"
+                f"Another run is writing {partial} now.",
+                "one run for each folder",
+                "wait for it, or choose another folder with out=…",
+                "docs/runs.md",
             ) from None
         try:
             yield

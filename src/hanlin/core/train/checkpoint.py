@@ -59,7 +59,12 @@ def load_checkpoint(folder: Path) -> tuple[Progress, dict[str, torch.Tensor]] | 
         progress = Progress(**json.loads((path / "progress.json").read_text(encoding="utf-8")))
         return progress, load_file(path / "state.safetensors")
     except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise HanlinError(f"{path} is not a readable checkpoint ({error}).", "a checkpoint this run wrote", f"remove {path}: the run then starts again", "docs/runs.md#interrupted") from None
+        raise HanlinError(
+            f"{path} is not a readable checkpoint ({error}).",
+            "a checkpoint this run wrote",
+            f"remove {path}: the run then starts again",
+            "docs/runs.md#interrupted",
+        ) from None
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -28,8 +28,17 @@ def maybe_compile(function: Function, wanted: Literal["auto", "on", "off"], emit
         return function
     if compiler_name() is None:
         if wanted == "on":
-            raise HanlinError("compile=on, but there is no C++ compiler.", "g++ or clang++ on the PATH", "apt-get install g++, or train.compile=auto", "docs/training.md")
-        emit("note", text="No C++ compiler found: training runs without torch.compile (about 1.3 times slower, same result to rounding).")
+            raise HanlinError(
+                "compile=on, but there is no C++ compiler.",
+                "g++ or clang++ on the PATH",
+                "apt-get install g++, or train.compile=auto",
+                "docs/training.md",
+            )
+        emit(
+            "note",
+            text="No C++ compiler found: training runs without torch.compile (about 1.3 times slower, "
+            "same result to rounding).",
+        )
         return function
     return torch.compile(function, dynamic=False)
 

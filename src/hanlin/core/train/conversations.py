@@ -54,7 +54,12 @@ def prepare(rows: Sequence[Row], tokenizer: Tokenizer, context: int) -> Prepared
         ids, trained = rendered.ids[: context + 1], rendered.trained[: context + 1]
         if not any(trained[1:]):
             cause = "its question alone fills the context" if any(rendered.trained) else "it has no assistant message"
-            raise HanlinError(f"{row.id}: no token of this conversation would be trained ({cause}).", f"a reply that begins within {context} tokens", "shorten or remove the row", "src/hanlin/shape/finetune/README.md")
+            raise HanlinError(
+                f"{row.id}: no token of this conversation would be trained ({cause}).",
+                f"a reply that begins within {context} tokens",
+                "shorten or remove the row",
+                "src/hanlin/shape/finetune/README.md",
+            )
         cut_rows += len(ids) < len(rendered.ids)
         cut_tokens += len(rendered.ids) - len(ids)
         examples.append(Example(row.id, ids, trained))

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
 from hanlin.core.model.decoder import Decoder
@@ -30,7 +29,8 @@ MILESTONES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the loop reports: steps, trained tokens, seconds of training alone, the last losses' mean in nats a token."""
+    """What the loop reports: steps, trained tokens, seconds of training alone, the last losses' mean in nats a
+    token."""
 
     steps: int
     tokens: int
@@ -38,7 +38,15 @@ class Fitted:
     loss: float
 
 
-def fit(model: Decoder, batches: Batches, config: Train, emit: Emit, folder: Path, at_milestone: Callable[[float], None] | None = None, characters_per_token: float | None = None) -> Fitted:
+def fit(
+    model: Decoder,
+    batches: Batches,
+    config: Train,
+    emit: Emit,
+    folder: Path,
+    at_milestone: Callable[[float], None] | None = None,
+    characters_per_token: float | None = None,
+) -> Fitted:
     """Train `model` in place, resuming from `folder` if it holds a checkpoint.
 
     at_milestone is called at 0, 25, 50, 75 and 100 % of the run (samples, held-out loss); its time does not count.
@@ -90,7 +98,8 @@ class _State:
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
-        """Take up the newest checkpoint. Steps logged after it are run again with their logged progress: the same bits."""
+        """Take up the newest checkpoint. Steps logged after it are run again with their logged progress: the same
+        bits."""
         found = load_checkpoint(self.folder)
         if found is None:
             return
@@ -173,7 +182,8 @@ class _State:
         raise HanlinError(
             f"The loss is {loss} at step {self.step + 1} (documents: {documents}).",
             "a finite loss; the last good checkpoint is kept",
-            f"lower train.matrix_rate (now {self.config.matrix_rate}) and train.embedding_rate (now {self.config.embedding_rate})",
+            f"lower train.matrix_rate (now {self.config.matrix_rate}) and train.embedding_rate "
+            f"(now {self.config.embedding_rate})",
             "docs/training.md",
         )
 

@@ -1,4 +1,5 @@
-"""First values: uniform matrices of variance 1/C, zero outputs so that every block starts as the identity, small embeddings."""
+"""First values: uniform matrices of variance 1/C, zero outputs so that every block starts as the identity, small
+embeddings."""
 
 from __future__ import annotations
 

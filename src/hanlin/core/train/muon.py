@@ -21,7 +21,8 @@ FIVE_STEPS: Coefficients = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-"""A singular value of 1/500 of the largest still reaches about 1. Three iterations lift it 45-fold only, and learn less."""
+"""A singular value of 1/500 of the largest still reaches about 1. Three iterations lift it 45-fold only, and learn
+less."""
 
 
 def orthogonalise(matrices_nRC: torch.Tensor, coefficients: Coefficients = FIVE_STEPS) -> torch.Tensor:
@@ -41,7 +42,14 @@ def orthogonalise(matrices_nRC: torch.Tensor, coefficients: Coefficients = FIVE_
     return X.mT if tall else X
 
 
-def muon_step(weights: list[torch.Tensor], gradients: list[torch.Tensor], momenta: list[torch.Tensor], rate: float, momentum: float, weight_decay: float) -> None:
+def muon_step(
+    weights: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    momenta: list[torch.Tensor],
+    rate: float,
+    momentum: float,
+    weight_decay: float,
+) -> None:
     """One step, in place, for matrices of one shape (R, C): float32 weights and momenta."""
     nesterov = []
     for gradient, memory in zip(gradients, momenta):

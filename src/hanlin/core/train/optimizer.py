@@ -17,7 +17,8 @@ ADAM_EPS = 1e-10
 
 
 class Optimizer:
-    """Holds a float32 master of each parameter; after a step the model's own (perhaps bfloat16) values are refreshed."""
+    """Holds a float32 master of each parameter; after a step the model's own (perhaps bfloat16) values are
+    refreshed."""
 
     def __init__(self, model: nn.Module, config: Train):
         self.config = config

@@ -1,4 +1,5 @@
-"""Learning rate over progress p in [0, 1): rise, stay, fall to zero. Zhai et al. 2022 (https://arxiv.org/abs/2106.04560, trapezoid)."""
+"""Learning rate over progress p in [0, 1): rise, stay, fall to zero. Zhai et al. 2022
+(https://arxiv.org/abs/2106.04560, trapezoid)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,11 @@ class Pretrain(Config):
 
     model: Model = Field(Model(), description="its size")
     train: Train = Field(Train(), description="the loop")
-    initial_embedding: Literal["cooccurrence", "random"] = Field("cooccurrence", description="first embeddings: from counted neighbours (a faster start), or random numbers")
-    sample_prompts: tuple[str, ...] = Field(("人民之", "本件聲請", "依憲法第二十二條"), description="continued at 0, 25, 50, 75 and 100 % of the run")
+    initial_embedding: Literal["cooccurrence", "random"] = Field(
+        "cooccurrence", description="first embeddings: from counted neighbours (a faster start), or random numbers"
+    )
+    sample_prompts: tuple[str, ...] = Field(
+        ("人民之", "本件聲請", "依憲法第二十二條"), description="continued at 0, 25, 50, 75 and 100 % of the run"
+    )
     sample_tokens: int = Field(60, ge=1, description="length of each sample")
     heldout_tokens: int = Field(200_000, ge=1, description="most tokens of the held-out split read at the end")

@@ -22,7 +22,9 @@ SMOOTHING = 0.75
 POWER_ITERATIONS = 2
 
 
-def cooccurrence_embeddings(shards: Sequence[np.ndarray], vocab_size: int, width: int, std: float, seed: int) -> torch.Tensor:
+def cooccurrence_embeddings(
+    shards: Sequence[np.ndarray], vocab_size: int, width: int, std: float, seed: int
+) -> torch.Tensor:
     """Embeddings (V, C) in float32 with mean 0 and standard deviation `std`, in a random rotation.
 
     Tokens that never occur get zeros but for the rotation's mean. Raises ValueError when width exceeds the vocabulary.
@@ -54,14 +56,20 @@ def positive_pmi(codes: np.ndarray, weights: np.ndarray, vocab_size: int) -> tor
     """The symmetric matrix max(0, PMI), sparse (V, V)."""
     rows = np.concatenate([codes // vocab_size, codes % vocab_size])
     columns = np.concatenate([codes % vocab_size, codes // vocab_size])
-    counts = torch.sparse_coo_tensor(np.stack([rows, columns]), np.concatenate([weights, weights]), (vocab_size, vocab_size)).coalesce()
+    counts = torch.sparse_coo_tensor(
+        np.stack([rows, columns]), np.concatenate([weights, weights]), (vocab_size, vocab_size)
+    ).coalesce()
     x, y = counts.indices()
     both = counts.values()
     each_V = torch.zeros(vocab_size, dtype=both.dtype).index_add_(0, x, both)
     context_V = each_V**SMOOTHING
     pmi = torch.log(both / both.sum()) - torch.log(each_V[x] / each_V.sum()) - torch.log(context_V[y] / context_V.sum())
     kept = pmi > 0
-    return torch.sparse_coo_tensor(torch.stack([x[kept], y[kept]]), pmi[kept].float(), (vocab_size, vocab_size)).coalesce().to_sparse_csr()
+    return (
+        torch.sparse_coo_tensor(torch.stack([x[kept], y[kept]]), pmi[kept].float(), (vocab_size, vocab_size))
+        .coalesce()
+        .to_sparse_csr()
+    )
 
 
 def leading_factors(matrix_VV: torch.Tensor, rank: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

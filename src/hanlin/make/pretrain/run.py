@@ -45,7 +45,13 @@ def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
         emit("progress", what="counting neighbours", done=0, total=None)
         _embed_neighbours(model, training, config.train.seed)
     model.to(training_dtype(config.train.dtype))
-    emit("model", parameters=model.num_parameters(), shape=vars(model.shape), windows=len(windows), train_tokens=training.num_tokens)
+    emit(
+        "model",
+        parameters=model.num_parameters(),
+        shape=vars(model.shape),
+        windows=len(windows),
+        train_tokens=training.num_tokens,
+    )
     loaded = Pretrained(model, tokenizer, qwen3, out, {})
 
     def look(at: float) -> None:
@@ -90,7 +96,7 @@ def _refuse_tiny(training: Documents, context: int) -> None:
     if training.num_tokens < 2 * context and longest <= context:
         raise HanlinError(
             f"The corpus has {training.num_tokens} tokens; one context is {context}.",
-            f"text longer than one context, better many thousand times that",
+            "text longer than one context, better many thousand times that",
             f"collect more text, or set model.context={max(16, longest // 2)}",
             "src/hanlin/make/pretrain/README.md",
         )

@@ -1,4 +1,5 @@
-"""The dial: depth decides everything else, as in nanochat: width 64 · depth, heads of width 64, GQA of two, SwiGLU of three widths."""
+"""The dial: depth decides everything else, as in nanochat: width 64 · depth, heads of width 64, GQA of two, SwiGLU
+of three widths."""
 
 from __future__ import annotations
 
@@ -15,7 +16,12 @@ def decoder_shape(model: Model, vocab_size: int) -> DecoderShape:
     num_heads = width // HEAD_WIDTH
     num_kv_heads = model.kv_heads or (num_heads // 2 if num_heads % 2 == 0 else num_heads)
     if num_heads % num_kv_heads:
-        raise HanlinError(f"{num_kv_heads} key/value heads can't serve {num_heads} heads.", f"a divisor of {num_heads}", "set model.kv_heads", "src/hanlin/make/pretrain/README.md")
+        raise HanlinError(
+            f"{num_kv_heads} key/value heads can't serve {num_heads} heads.",
+            f"a divisor of {num_heads}",
+            "set model.kv_heads",
+            "src/hanlin/make/pretrain/README.md",
+        )
     return DecoderShape(
         vocab_size=vocab_size,
         width=width,

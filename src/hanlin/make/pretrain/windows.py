@@ -23,7 +23,12 @@ class Windows:
         self.names = documents.names
         self.places = place_windows([len(ids) for ids in self.documents], context)
         if not len(self.places):
-            raise HanlinError("The training split has no text to learn from.", "at least one document of two tokens", "hanlin collect with more text", "src/hanlin/make/pretrain/README.md")
+            raise HanlinError(
+                "The training split has no text to learn from.",
+                "at least one document of two tokens",
+                "hanlin collect with more text",
+                "src/hanlin/make/pretrain/README.md",
+            )
 
     def __len__(self) -> int:
         return len(self.places)

@@ -60,10 +60,20 @@ def _learn(config: Tokenize, corpus: Artifact, out: Path, emit: Emit) -> tuple[T
     began = time.monotonic()
     texts = [row.text for row in read_rows(corpus, "train") if row.text]
     if not texts:
-        raise HanlinError(f"{corpus.path} has no text rows to learn from.", "a text corpus (conversations alone are too few)", "hanlin collect sources=… rows=text", "src/hanlin/make/tokenize/README.md")
-    backend = bpe.train(bpe.sample(texts, config.sample_characters, config.seed), config.vocab_size, config.piece_characters)
+        raise HanlinError(
+            f"{corpus.path} has no text rows to learn from.",
+            "a text corpus (conversations alone are too few)",
+            "hanlin collect sources=… rows=text",
+            "src/hanlin/make/tokenize/README.md",
+        )
+    backend = bpe.train(
+        bpe.sample(texts, config.sample_characters, config.seed), config.vocab_size, config.piece_characters
+    )
     if backend.get_vocab_size() < config.vocab_size:
-        emit("note", text=f"The corpus is small: it gave {backend.get_vocab_size()} tokens of the {config.vocab_size} wanted.")
+        emit(
+            "note",
+            text=f"The corpus is small: it gave {backend.get_vocab_size()} tokens of the {config.vocab_size} wanted.",
+        )
     tokenizer = Tokenizer(backend, SETTINGS)
     tokenizer.save(out)
     return tokenizer, time.monotonic() - began

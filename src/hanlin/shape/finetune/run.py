@@ -27,27 +27,47 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     tokenizer = chat_tokenizer(loaded.tokenizer)
     rows, heldout_rows = (_conversations(inputs["data"], split) for split in ("train", "heldout"))
     if not rows:
-        raise HanlinError(f"{inputs['data'].path} has no conversations.", "rows with messages", "hanlin collect sources=my.jsonl rows=chat", "src/hanlin/shape/finetune/README.md")
+        raise HanlinError(
+            f"{inputs['data'].path} has no conversations.",
+            "rows with messages",
+            "hanlin collect sources=my.jsonl rows=chat",
+            "src/hanlin/shape/finetune/README.md",
+        )
     if _made_here(inputs["model"]):
         _mean_initialise(loaded, (IM_START, IM_END, PAD))
     training = prepare(rows, tokenizer, loaded.context)
     heldout = prepare(heldout_rows, tokenizer, loaded.context)
     num_tokens = sum(len(e.ids) for e in training.examples)
     num_trained = sum(e.num_trained for e in training.examples)
-    emit("note", text=f"{len(rows):,} conversations, {num_tokens:,} tokens, {num_trained:,} trained (replies); {training.num_cut_rows} cut to the context of {loaded.context} ({training.num_cut_tokens:,} tokens left out).")
+    emit(
+        "note",
+        text=f"{len(rows):,} conversations, {num_tokens:,} tokens, {num_trained:,} trained (replies); "
+        f"{training.num_cut_rows} cut to the context of {loaded.context} ({training.num_cut_tokens:,} tokens left out).",
+    )
     chat = Pretrained(loaded.model.train(), tokenizer, loaded.family, out, {})
 
     def look(at: float) -> None:
         for row in heldout_rows[: config.num_samples]:
             emit("sample", at=at, prompt=row.messages[0]["content"], text=_answer(chat, row, config.sample_tokens))
         if heldout.examples:
-            emit("heldout_replies", at=at, loss=reply_likelihood(chat.model, heldout.examples, tokenizer.pad_id).nats_per_token)
+            emit(
+                "heldout_replies",
+                at=at,
+                loss=reply_likelihood(chat.model, heldout.examples, tokenizer.pad_id).nats_per_token,
+            )
 
     batches = Conversations(training.examples, config.train.batch_rows, config.train.seed, tokenizer.pad_id)
     fitted = fit(chat.model, batches, config.train, emit, out, look)
     save(out, chat.model, chat.family, tokenizer, {"eos_token_id": [tokenizer.eos_id, tokenizer.document_id]})
     start_again(out)
-    metrics = {**vars(fitted), "epochs": round(fitted.steps / batches.batches_per_epoch, 2), "conversations": len(rows), "trained_tokens_per_epoch": num_trained, "cut_rows": training.num_cut_rows, "cut_tokens": training.num_cut_tokens}
+    metrics = {
+        **vars(fitted),
+        "epochs": round(fitted.steps / batches.batches_per_epoch, 2),
+        "conversations": len(rows),
+        "trained_tokens_per_epoch": num_trained,
+        "cut_rows": training.num_cut_rows,
+        "cut_tokens": training.num_cut_tokens,
+    }
     return Result(metrics, method="sft")
 
 
@@ -69,7 +89,8 @@ def _made_here(model: Artifact) -> bool:
 
 @torch.no_grad()
 def _mean_initialise(loaded: Pretrained, tokens: tuple[str, ...]) -> None:
-    """Pretraining never showed these tokens: softmax has only pushed them away. They begin at the mean of all tokens."""
+    """Pretraining never showed these tokens: softmax has only pushed them away. They begin at the mean of all
+    tokens."""
     weight_VC = loaded.model.embed_tokens.weight
     mean_C = weight_VC.float().mean(0)
     for token in tokens:

@@ -27,7 +27,9 @@ class Column:
 
 def ledger_table(columns: Sequence[Column]) -> str:
     """Markdown. A measure nobody took is left out."""
-    head = "| 量測 | " + " | ".join(column.name for column in columns) + " | |\n|---|" + "---:|" * len(columns) + "---|\n"
+    head = (
+        "| 量測 | " + " | ".join(column.name for column in columns) + " | |\n|---|" + "---:|" * len(columns) + "---|\n"
+    )
     lines = []
     for key, (title, direction, form) in MEASURES.items():
         if any(key in column.figures for column in columns):

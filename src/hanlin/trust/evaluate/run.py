@@ -25,7 +25,12 @@ from hanlin.trust.evaluate.measures import Reply, repetition_rate, simplified_le
 
 def run(config: Evaluate, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
     if "corpus" not in inputs and "data" not in inputs:
-        raise HanlinError("There is nothing to measure with.", "corpus=… (held-out text), data=… (held-out conversations), or both", "hanlin evaluate model=… corpus=…", "src/hanlin/trust/evaluate/README.md")
+        raise HanlinError(
+            "There is nothing to measure with.",
+            "corpus=… (held-out text), data=… (held-out conversations), or both",
+            "hanlin evaluate model=… corpus=…",
+            "src/hanlin/trust/evaluate/README.md",
+        )
     columns = []
     for name in ("before", "model"):
         if name in inputs:
@@ -61,7 +66,11 @@ def _column(config: Evaluate, name: str, inputs: dict[str, Artifact], out: Path,
         replies.append(_reply(loaded, ids, config.reply_tokens))
         samples.append({"prompt": prompt, "text": replies[-1].text, "finish": replies[-1].finish})
         emit("progress", what=f"{model.path.name}: replies", done=len(replies), total=len(prompts))
-    figures |= {"stop_rate": stop_rate(replies), "repetition_rate": repetition_rate(replies), "simplified_per_1000": simplified_leak(replies)}
+    figures |= {
+        "stop_rate": stop_rate(replies),
+        "repetition_rate": repetition_rate(replies),
+        "simplified_per_1000": simplified_leak(replies),
+    }
     column = Column(model.path.name, model.id, figures, samples)
     write_json(kept, vars(column))
     return column
@@ -81,7 +90,8 @@ def _bits_per_character(config: Evaluate, loaded: Pretrained, corpus: Artifact) 
 
 
 def _questions(rows: list[Row], loaded: Pretrained) -> list[tuple[str, list[int]]]:
-    """Everything before the first reply, as the model is asked it; questions without room for an answer are left out."""
+    """Everything before the first reply, as the model is asked it; questions without room for an answer are left
+    out."""
     prompts: list[tuple[str, list[int]]] = []
     for row in rows:
         before: list[Any] = []
