@@ -28,7 +28,7 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(args=arguments, standalone_mode=False)
+        app(args=arguments or ["--help"], standalone_mode=False)
     except KeyboardInterrupt:
         _leave("Stopped.", 130)
     except Exception as error:
@@ -43,21 +43,21 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, typer.Exit):
         raise SystemExit(error.exit_code)
     if isinstance(error, Interrupted):
-        return f"\n{error}", 130
+        # A terminal shows ^C where the cursor stands.
+        return ("\n" if sys.stderr.isatty() else "") + str(error), 130
     if isinstance(error, HanlinError):
         return f"error: {error}", 2
     if hasattr(error, "format_message"):  # the parser's own complaints: unknown command, missing argument
-        return (
-            f"error: {HanlinError(error.format_message(), 'a command of hanlin --help', 'hanlin --help', 'README.md')}",
-            2,
-        )
+        what = " ".join(error.format_message().split())
+        return f"error: {HanlinError(what, 'a command as hanlin --help shows it', 'hanlin --help', 'README.md')}", 2
     if isinstance(error, typer.Abort):
         return "Stopped.", 130
     if isinstance(error, OSError):
         return f"error: {explain_os_error(error, 'running hanlin')}", 2
     return (
-        f"error: {type(error).__name__}: {error}\n  expected: no such thing; this is a fault in Hanlin\n"
-        f"  do:       run it again with --debug and report what it prints\n  more:     docs/runs.md",
+        f"error: {type(error).__name__}: {' '.join(str(error).split())}\n"
+        "  expected: no such thing; this is a fault in Hanlin\n"
+        "  do:       run it again with --debug and report what it prints\n  more:     docs/runs.md",
         1,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hanlin.core.run.artifact import Artifact, hash_file, is_artifact, open_artifact
 from hanlin.core.run.config import build, option_names
-from hanlin.core.run.errors import HanlinError, did_you_mean
+from hanlin.core.run.errors import HanlinError, Interrupted, did_you_mean
 from hanlin.core.run.events import Listener
 from hanlin.core.run.execute import Room, execute
 from hanlin.core.run.recipe import Recipe, load_recipe
@@ -69,8 +69,11 @@ def _run(
 ) -> Artifact:
     named, options = _split(room, values)
     config = build(room.config_class, options, room.name)
-    inputs = _open_inputs(room, named, out, made, listeners)
-    return execute(room, config, inputs, out, listeners, replace)
+    try:
+        inputs = _open_inputs(room, named, out, made, listeners)
+        return execute(room, config, inputs, out, listeners, replace)
+    except KeyboardInterrupt:  # while inputs are fetched and checked, or the result is sealed
+        raise Interrupted(f"What {room.name} has finished is kept.") from None
 
 
 def _split(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -87,7 +90,7 @@ def _split(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
                 f"src/{room.module.replace('.', '/')}/README.md",
             )
     for name in room.inputs:
-        if name not in named and name not in room.optional:
+        if named.get(name) in (None, "", []) and name not in room.optional:
             raise HanlinError(
                 f"{room.name} needs {name}=…",
                 f"a {' or '.join(room.inputs[name])}",
@@ -102,15 +105,19 @@ def _open_inputs(
 ) -> dict[str, Artifact]:
     inputs: dict[str, Artifact] = {}
     for name, kinds in room.inputs.items():
-        if name not in named:
+        if named.get(name) in (None, "", []):
             continue
         if kinds == ("source",):
             addresses = named[name] if isinstance(named[name], list) else [named[name]]
             emit = _announce(listeners)
             inputs |= {f"{name}.{place}": fetch(str(address), emit) for place, address in enumerate(addresses)}
         else:
+            text = str(named[name])
+            step = made.get(text)
             inputs[name] = (
-                made[named[name]] if named[name] in made else _open_one(str(named[name]), kinds, out, name, listeners)
+                open_artifact(step.path, kinds, verify=False)
+                if step is not None
+                else _open_one(text, kinds, out, name, listeners)
             )
     return inputs
 
@@ -125,7 +132,7 @@ def _announce(listeners: tuple[Listener, ...]):
 
 def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners: tuple[Listener, ...]) -> Artifact:
     """An artifact; a Hugging Face folder where a model is wanted; or raw data where a corpus is wanted, collected
-    first."""
+    first, into `OUT-NAME` beside the step's own folder; what stood there of other data moves to its history."""
     path = Path(text)
     if is_artifact(path):
         return open_artifact(path, kinds)
@@ -133,5 +140,6 @@ def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners
         hashes = "".join(hash_file(p) for p in sorted(path.glob("*")) if p.is_file())
         return Artifact(path, "model", hashlib.sha256(hashes.encode()).hexdigest()[:24], address=f"file:{path}")
     if "corpus" in kinds and (path.exists() or ":" in text) and not path.with_name(path.name + ".partial").exists():
-        return make("collect", {"sources": [text]}, out.with_name(f"{out.name}-{name}"), listeners)
+        beside = out.with_name(f"{out.name}-{name}")
+        return _run(ROOMS["collect"], {"sources": [text]}, beside, {}, listeners, replace=True)
     return open_artifact(path, kinds)

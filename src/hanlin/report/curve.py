@@ -1,4 +1,4 @@
-"""The training curve as SVG: bits per character over time. Colours come from the page's CSS, so it follows light and dark."""
+"""The training curve as SVG: bits per character over time. Colours come from the page's CSS: light and dark alike."""
 
 from __future__ import annotations
 

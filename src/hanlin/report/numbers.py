@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 
-def count(number: float) -> str:
-    """2,614 · 525 萬 · 3.2 億"""
+def count(number: float, unit: str = "") -> str:
+    """2,614 字 · 38.8 萬字 · 525 萬字 · 3.2 億字"""
     if number >= 1e8:
-        return f"{number / 1e8:,.1f} 億"
+        return f"{number / 1e8:,.1f} 億{unit}"
     if number >= 1e6:
-        return f"{number / 1e4:,.0f} 萬"
-    return f"{number / 1e4:,.1f} 萬" if number >= 1e4 else f"{number:,.0f}"
+        return f"{number / 1e4:,.0f} 萬{unit}"
+    return f"{number / 1e4:,.1f} 萬{unit}" if number >= 1e4 else f"{number:,.0f} {unit}".strip()
 
 
 def duration(seconds: float) -> str:
@@ -34,3 +34,8 @@ def choices(bits: float) -> str:
     """A model that needs `bits` for a character is as unsure as someone who guesses among 2^bits characters."""
     among = 2**bits
     return f"{among:,.0f}" if among >= 10 else f"{among:.1f}"
+
+
+def divergence(nats: float) -> str:
+    """A KL in nats with four decimals; smaller ones in words."""
+    return f"{nats:.4f}" if nats >= 0.00005 or nats == 0 else "不到 0.0001"

@@ -54,12 +54,12 @@ def _section(title: str, body: str) -> str:
 
 def _head(run: Run, learning: Learning) -> str:
     corpus, pretrained = run.text_corpus, run.last("pretrain")
-    read = f"，從 {count(corpus.metrics['characters'])}字的原始文字" if corpus else ""
+    read = f"，從 {count(corpus.metrics['characters'], '字')}的原始文字" if corpus else ""
     goal = "做出一個會對話的小模型" if run.last("finetune") else "做到這一步"
     tiles = []
     if pretrained:
-        tiles.append(("權重", f"{count(pretrained.metrics['parameters'])}", "個可以調整的數字"))
-        tiles.append(("讀過", f"{count(pretrained.metrics['tokens'])}", "個詞元"))
+        tiles.append(("權重", count(pretrained.metrics["parameters"]), "個可以調整的數字"))
+        tiles.append(("讀過", count(pretrained.metrics["tokens"]), "個詞元"))
     if learning.at_first and learning.at_last:
         first, last = learning.at_first.bpc, learning.at_last.bpc
         tiles.append(("猜下一個字", f"{choices(first)} → {choices(last)}", "從這麼多個字裡猜一個"))
@@ -68,7 +68,10 @@ def _head(run: Run, learning: Learning) -> str:
         f'<div class="tile"><span>{name}</span><strong>{value}</strong><span>{unit}</span></div>'
         for name, value, unit in tiles
     )
-    left = f'<p class="alert">尚未完成：{escape("、".join(run.unfinished))}。再執行一次同樣的指令，就會從中斷的地方繼續。</p>'
+    left = (
+        f'<p class="alert">尚未完成：{escape("、".join(run.unfinished))}。'
+        "再執行一次同樣的指令，就會從中斷的地方繼續。</p>"
+    )
     return (
         '<header>\n<div class="seal" aria-hidden="true"><span>翰</span><span>林</span></div>\n'
         f'<h1>一個語言模型的一生</h1>\n<p class="lead">在這台電腦上花了 {duration(run.seconds)}{read}，{goal}。'
@@ -126,12 +129,14 @@ def _samples(step: Step | None, lead: str) -> str:
         return ""
     blocks = []
     for place, (prompt, by_share) in enumerate(samples.items()):
+        beginning = prompt if step and step.room == "pretrain" else ""
         rows = "".join(
-            f'<li><span class="share">{percent(at, 0)}</span><p>{_written(prompt if step and step.room == "pretrain" else "", text)}</p></li>'
+            f'<li><span class="share">{percent(at, 0)}</span><p>{_written(beginning, text)}</p></li>'
             for at, text in sorted(by_share.items())
         )
         blocks.append(
-            f'<details{" open" if place == 0 else ""}><summary>「{escape(prompt)}」</summary><ol class="samples">{rows}</ol></details>'
+            f"<details{' open' if place == 0 else ''}><summary>「{escape(prompt)}」</summary>"
+            f'<ol class="samples">{rows}</ol></details>'
         )
     return f"<p>{lead}「�」是還拼不成一個字的位元組。</p>\n" + "\n".join(blocks)
 
@@ -155,9 +160,10 @@ def _table(table: Table | None) -> str:
         rows.append(f'<tr{style}><th scope="row">{escape(title.strip("　"))}{hint}</th>{shown}</tr>')
     notes = "".join(f"<li>{note}</li>" for note in table.notes)
     return (
-        "<p>同一份考題，每個階段各考一次。<b class=best>粗體</b>是該列最好的；微調常常讓接龍變差一點，換來會回答，這裡看得到。</p>\n"
-        f'<div class="scroll"><table><thead><tr><td></td>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>\n'
-        + (f'<ul class="small">{notes}</ul>' if notes else "")
+        "<p>同一份考題，每個階段各考一次，<b class=best>粗體</b>是該列最好的。"
+        "微調常常讓接龍變差一點，換來會回答：得到什麼、失去什麼，這裡都看得到。</p>\n"
+        f'<div class="scroll"><table><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>\n" + (f'<ul class="small">{notes}</ul>' if notes else "")
     )
 
 
@@ -185,7 +191,10 @@ def _next(run: Run) -> str:
         for why, command in texts.next_commands(run)
     )
     own = "\n".join(map(escape, texts.own_text_commands()))
-    return f'<ol class="next">{items}</ol>\n<p>或者換成自己的文字（.txt、.md、.jsonl 都可以）：</p>\n<pre><code>{own}</code></pre>'
+    return (
+        f'<ol class="next">{items}</ol>\n<p>或者換成自己的文字（.txt、.md、.jsonl 都可以）：</p>\n'
+        f"<pre><code>{own}</code></pre>"
+    )
 
 
 def _foot(run: Run) -> str:

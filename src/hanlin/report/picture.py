@@ -107,6 +107,6 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
 
 def _svg(name: str, width: int, height: float, inside: str) -> str:
     return (
-        f'<svg class="cycle {name}" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" role="img" '
-        f'aria-label="生命週期：收集、斷詞、預訓練、微調、量化、對話">{inside}</svg>'
+        f'<svg class="cycle {name}" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" '
+        f'role="img" aria-label="生命週期：收集、斷詞、預訓練、微調、量化、對話">{inside}</svg>'
     )

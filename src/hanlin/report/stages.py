@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hanlin.report.facts import Run, Step
-from hanlin.report.numbers import count, duration, percent, size
+from hanlin.report.numbers import count, divergence, duration, percent, size
 
 Figures = list[tuple[str, str]]
 
@@ -57,10 +57,10 @@ def _text(step: Step) -> Stage:
         step,
         "收集文字",
         "把原始文字讀進來、清理、去掉重複，並且留下一小部分不給模型看，之後當考題。丟掉的每一份都記下原因。",
-        f"{count(m['characters'])}字",
+        count(m["characters"], "字"),
         [
             ("文件", f"{m['rows']:,} 份"),
-            ("文字", f"{count(m['characters'])}字"),
+            ("文字", count(m["characters"], "字")),
             *_collected(step),
         ],
     )
@@ -73,17 +73,18 @@ def _questions(step: Step) -> Stage:
         "收集問答",
         "挑出一問一答的資料。模型先從大量文字學會語言，再從這些問答學會「怎麼回答」。",
         f"{m['rows']:,} 段",
-        [("問答", f"{m['rows']:,} 段"), ("文字", f"{count(m['characters'])}字"), *_collected(step)],
+        [("問答", f"{m['rows']:,} 段"), ("文字", count(m["characters"], "字")), *_collected(step)],
     )
 
 
 def _collected(step: Step) -> Figures:
     m = step.metrics
-    dropped = "、".join(f"{REASONS.get(reason, reason)} {number:,}" for reason, number in m["dropped"].items())
     unit = "段" if step.is_chat_corpus else "份"
+    dropped = "；".join(f"{number:,} {unit}{REASONS.get(reason, reason)}" for reason, number in m["dropped"].items())
     return [
-        ("留著當考題", f"{m['heldout_rows']:,} {unit}，{count(m['heldout_characters'])}字"),
-        ("繁體", f"{percent(m['traditional_share'], 2)}（每千字有 {m['simplified_per_1000']:.2f} 個簡體字）"),
+        ("留著當考題", f"{m['heldout_rows']:,} {unit}，{count(m['heldout_characters'], '字')}"),
+        ("繁體", percent(m["traditional_share"], 2)),
+        ("簡體字", f"每千字 {m['simplified_per_1000']:.2f} 個"),
         ("丟掉", dropped or "沒有"),
     ]
 
@@ -102,7 +103,7 @@ def _tokenize(step: Step) -> Stage:
             ("詞彙", f"{m['vocab_size']:,} 個詞元"),
             ("一個詞元平均", f"{own:.2f} 個字"),
             *((f"{name} 讀同一段文字", f"{rate:.2f} 個字") for name, rate in rates.items()),
-            ("全部文字", f"{count(m['train_tokens'])}個詞元"),
+            ("全部文字", count(m["train_tokens"], "個詞元")),
         ],
     )
 
@@ -110,8 +111,8 @@ def _tokenize(step: Step) -> Stage:
 def _pretrain(step: Step) -> Stage:
     m = step.metrics
     figures: Figures = [
-        ("權重", f"{count(m['parameters'])}個"),
-        ("讀過", f"{count(m['tokens'])}個詞元（{m['steps']:,} 步）"),
+        ("權重", count(m["parameters"], "個")),
+        ("讀過", f"{count(m['tokens'], '個詞元')}（{m['steps']:,} 步）"),
         ("純訓練時間", duration(m["seconds"])),
         ("速度", f"每秒 {m['tokens'] / max(m['seconds'], 1e-9):,.0f} 個詞元"),
     ]
@@ -122,7 +123,7 @@ def _pretrain(step: Step) -> Stage:
         "預訓練",
         "模型反覆做同一件事：看前面的字，猜下一個詞元。猜錯了，就把每個權重往對的方向調一點點。"
         "沒有人教它文法，用詞和句型都是它自己從文字裡學來的。",
-        f"{count(m['parameters'])}個權重",
+        count(m["parameters"], "個權重"),
         figures,
     )
 
@@ -132,7 +133,7 @@ def _finetune(step: Step) -> Stage:
     losses = {event["at"]: event["loss"] for event in step.of("heldout_replies")}
     figures: Figures = [
         ("問答", f"{m['conversations']:,} 段，讀了 {m['epochs']:.1f} 遍"),
-        ("計分的詞元", f"每遍 {count(m['trained_tokens_per_epoch'])}個（只算回答）"),
+        ("計分的詞元", f"每遍 {count(m['trained_tokens_per_epoch'], '個')}（只算回答）"),
         ("純訓練時間", duration(m["seconds"])),
         ("太長而截短", f"{m['cut_rows']:,} 段" if m["cut_rows"] else "沒有"),
     ]
@@ -153,10 +154,10 @@ def _quantize(step: Step) -> Stage:
     figures: Figures = [("原本的權重檔", size(step.metrics["weights_bytes"]))]
     for name, card in formats.items():
         figures += [
-            (f"{name.upper()} 檔", f"{size(card['file_bytes'])}（{card['file']}）"),
-            (f"{name.upper()} 和原模型差多少（KL）", f"{card['kl_nats_mean']:.1e}（0 是一模一樣）"),
-            (f"{name.upper()} 首選的詞元相同", percent(card["top1_agreement"], 2)),
-            (f"{name.upper()} 接著寫，開頭相同", f"{card['greedy_match']:.1f} / {card['reply_tokens']} 個詞元"),
+            (f"{name.upper()} 檔", size(card["file_bytes"])),
+            (f"{name.upper()}：首選的詞元相同", percent(card["top1_agreement"], 2)),
+            (f"{name.upper()}：和原模型的 KL", divergence(card["kl_nats_mean"])),
+            (f"{name.upper()}：接著寫，開頭相同", f"{card['greedy_match']:.1f} / {card['reply_tokens']} 個詞元"),
         ]
     smallest = min(formats.values(), key=lambda card: card["file_bytes"])
     return Stage(
@@ -179,7 +180,7 @@ def _evaluate(step: Step) -> Stage:
         models,
         [
             ("受測的模型", models or "—"),
-            ("考題：文字", f"最多 {count(config['heldout_tokens'])}個詞元"),
+            ("考題：文字", f"最多 {count(config['heldout_tokens'], '個詞元')}"),
             ("考題：問題", f"最多 {config['num_questions']} 題"),
         ],
     )

@@ -10,7 +10,7 @@ from hanlin.report.stages import tell_all
 from hanlin.report.table import before_after
 
 RULE = "─" * 64
-SHOWN_FIGURES = 3
+SHOWN_FIGURES = 2
 
 
 def summarise(run: Run) -> list[str]:

@@ -49,10 +49,9 @@ def size_sentence(run: Run) -> str:
     pretrained, corpus = run.last("pretrain"), run.text_corpus
     if pretrained is None:
         return "這是一個教學用的小模型。"
-    read = f"、只讀過 {count(corpus.metrics['characters'])}字" if corpus else ""
-    return (
-        f"這是一個只有 {count(pretrained.metrics['parameters'])}個權重{read}的小模型，用來看懂整個過程，不是拿來用的。"
-    )
+    read = f"、只讀過 {count(corpus.metrics['characters'], '字')}" if corpus else ""
+    weights = count(pretrained.metrics["parameters"], "個權重")
+    return f"這是一個只有 {weights}{read}的小模型，用來看懂整個過程，不是拿來用的。"
 
 
 def next_commands(run: Run) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +100,7 @@ def save(
         },
     )
     tensors = {family.checkpoint_name(name): value.detach().contiguous() for name, value in model.named_parameters()}
-    temporary = folder / (WEIGHTS_FILE + ".tmp")
-    save_file(tensors, temporary, metadata={"format": "pt"})
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(folder / WEIGHTS_FILE)
+    write_tensors(folder / WEIGHTS_FILE, tensors)
     tokenizer.save(folder)
     write_json(
         folder / GENERATION_FILE,
@@ -114,6 +111,19 @@ def save(
             **(generation or {}),
         },
     )
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """A safetensors file, whole or not at all. Raises OSError, with its number, when the disk is full."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    except SafetensorError as error:  # the library hides the system's number in its text
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error from error
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def empty_model(family: ModuleType, shape: DecoderShape) -> Decoder:

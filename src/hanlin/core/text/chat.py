@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.tokenizer import Tokenizer
+from hanlin.core.text.tokenizer import IM_END, Tokenizer
 
 Message = Mapping[str, str]
 
@@ -61,6 +62,19 @@ def check_messages(messages: Sequence[Message]) -> None:
                 "correct the message",
                 "docs/chat.md",
             )
+
+
+def opening(messages: Sequence[Message]) -> list[Message]:
+    """What stands before the first reply: what the model is asked. Empty where the conversation begins with one."""
+    return list(takewhile(lambda message: message["role"] != "assistant", messages))
+
+
+def chat_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, whose end is ChatML's stop token unless the model brings a template of its own."""
+    settings = {"chat_template": CHATML, **tokenizer.settings}
+    if settings["chat_template"] == CHATML:
+        settings["eos_token"] = IM_END
+    return Tokenizer(tokenizer.backend, settings)
 
 
 def render(messages: Sequence[Message], tokenizer: Tokenizer, add_generation_prompt: bool = False) -> Rendered:

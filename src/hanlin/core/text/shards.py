@@ -8,6 +8,7 @@ A shard holds its documents one after another, each beginning with the document 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hanlin.core.run.artifact import Artifact, write_json
+from hanlin.core.run.artifact import Artifact, write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row, read_rows
@@ -131,7 +132,7 @@ def _encode(rows: Sequence[Row], tokenizer: Tokenizer) -> Iterator[list[int]]:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, array)
-    temporary.replace(path)
+    """Through memory: numpy's own writing to a full disk fails without the system's number."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_atomic(path, buffer.getvalue())

@@ -12,6 +12,7 @@ from threading import Lock
 
 from tokenizers import Tokenizer as Backend
 
+from hanlin.core.run.artifact import write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 
 END_OF_TEXT, IM_START, IM_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
@@ -116,10 +117,9 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         with self._lock:
             self.backend.encode_special_tokens = False
-            self.backend.save(str(folder / TOKENIZER_FILE))
-        (folder / TOKENIZER_CONFIG_FILE).write_text(
-            json.dumps(self.settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-        )
+            text = self.backend.to_str(pretty=True)
+        write_atomic(folder / TOKENIZER_FILE, text)
+        write_json(folder / TOKENIZER_CONFIG_FILE, self.settings)
 
 
 class StreamDecoder:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from hanlin.core.model.pretrained import write_tensors
 from hanlin.core.run.artifact import write_json
 from hanlin.core.run.errors import HanlinError
 
@@ -34,9 +35,7 @@ def save_checkpoint(folder: Path, progress: Progress, tensors: dict[str, torch.T
     temporary = folder / f"{PREFIX}new.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / "state.safetensors")
-    with (temporary / "state.safetensors").open("rb+") as file:
-        os.fsync(file.fileno())
+    write_tensors(temporary / "state.safetensors", {name: tensor.contiguous() for name, tensor in tensors.items()})
     write_json(temporary / "progress.json", asdict(progress))
     os.replace(temporary, target)
     for older in checkpoints(folder)[:-1]:

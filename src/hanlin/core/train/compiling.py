@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -18,19 +19,22 @@ Function = TypeVar("Function", bound=Callable)
 
 def compiler_name() -> str | None:
     """The C++ compiler torch.compile would use on this machine's CPU, or None."""
-    wanted = os.environ.get("CXX") or ("cl" if sys.platform == "win32" else "g++")
-    return next((name for name in (wanted, "g++", "clang++") if shutil.which(name)), None)
+    wanted = os.environ.get("CXX") or {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
+    return wanted if shutil.which(wanted) else None
 
 
 def maybe_compile(function: Function, wanted: Literal["auto", "on", "off"], emit: Emit) -> Function:
-    """`function`, compiled for fixed shapes when wanted and possible. `on` without a compiler raises HanlinError."""
+    """`function`, compiled for fixed shapes when wanted and possible; `auto` says in one line where it is not.
+
+    `on` raises HanlinError, without a compiler at once, with one that fails at the first call.
+    """
     if wanted == "off":
         return function
     if compiler_name() is None:
         if wanted == "on":
             raise HanlinError(
                 "compile=on, but there is no C++ compiler.",
-                "g++ or clang++ on the PATH",
+                "g++ on the PATH, or the compiler that CXX names",
                 "apt-get install g++, or train.compile=auto",
                 "docs/training.md",
             )
@@ -40,7 +44,35 @@ def maybe_compile(function: Function, wanted: Literal["auto", "on", "off"], emit
             "same result to rounding).",
         )
         return function
-    return torch.compile(function, dynamic=False)
+    return _careful(torch.compile(function, dynamic=False), function, wanted, emit)
+
+
+def _careful(compiled: Function, plain: Function, wanted: Literal["auto", "on"], emit: Emit) -> Any:
+    """The compiled function; from its first failure on the plain one. A compiler alone is not enough: Python's own
+    headers may be missing, or the compiler may be broken."""
+    working = compiled
+
+    @functools.wraps(plain)
+    def call(*arguments: Any) -> Any:
+        nonlocal working
+        try:
+            return working(*arguments)
+        except Exception as error:
+            if working is plain or not isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                raise
+            reason = next(filter(None, (line.strip() for line in str(error).splitlines())), type(error).__name__)[:160]
+            if wanted == "on":
+                raise HanlinError(
+                    f"compile=on, but torch.compile fails: {reason}",
+                    "a working C++ compiler and the headers of this Python",
+                    "apt-get install g++ python3-dev, or train.compile=auto",
+                    "docs/training.md",
+                ) from error
+        emit("note", text=f"torch.compile fails ({reason}): training runs without it, same result to rounding.")
+        working = plain
+        return plain(*arguments)
+
+    return call
 
 
 def training_dtype(wanted: Literal["auto", "bfloat16", "float32"]) -> torch.dtype:

@@ -26,6 +26,9 @@ from hanlin.core.train.schedule import rate_scale
 
 MILESTONES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
+RECENT_STEPS = 50
+"""The reported loss is the mean over this many steps at the end."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -59,15 +62,16 @@ def fit(
     state.resume()
     with _interruptible() as asked_to_stop:
         state.warm_up()
-        while (progress := state.progress()) < 1.0:
+        while (progress := state.progress()) < 1.0 and not asked_to_stop.is_set():
             state.visit_milestones(progress, at_milestone)
             state.one_step(progress)
-            if asked_to_stop.is_set():
-                state.save()
-                raise KeyboardInterrupt
             state.save_if_due()
-        state.visit_milestones(1.0, at_milestone)
-    return state.finish()
+        if not asked_to_stop.is_set():
+            state.visit_milestones(1.0, at_milestone)
+        state.save()
+        if asked_to_stop.is_set():
+            raise KeyboardInterrupt
+    return state.fitted()
 
 
 def start_again(folder: Path) -> None:
@@ -98,17 +102,20 @@ class _State:
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
-        """Take up the newest checkpoint. Steps logged after it are run again with their logged progress: the same
-        bits."""
-        found = load_checkpoint(self.folder)
-        if found is None:
-            return
-        progress, tensors = found
-        self.optimizer.restore(tensors)
-        self.step, self.seconds = progress.step, progress.seconds
+        """Take up the newest checkpoint. Steps logged after it (all of them, where the run ended before the first
+        checkpoint) are run again with their logged progress: the same bits."""
         for event in read_events(self.folder / EVENTS_FILE, "step"):
             self.recorded[event["step"]] = event
-        self.tokens = self.recorded[self.step]["tokens"] if self.step in self.recorded else 0
+        found = load_checkpoint(self.folder)
+        if found is None and not self.recorded:
+            return
+        if found is not None:
+            progress, tensors = found
+            self.optimizer.restore(tensors)
+            self.step, self.seconds = progress.step, progress.seconds
+        done = [self.recorded[step] for step in range(1, self.step + 1) if step in self.recorded]
+        self.tokens = done[-1]["tokens"] if done else 0
+        self.recent = [event["loss"] for event in done[-RECENT_STEPS:]]
         self.milestones = [m for m in MILESTONES if m > self._last_milestone()]
         again = max(self.recorded, default=self.step) - self.step
         self.emit("resumed", step=self.step, seconds=round(self.seconds, 1), again=max(0, again))
@@ -145,12 +152,14 @@ class _State:
             self._diverged(batch, loss)
         scale = rate_scale(progress, self.config.warmup, self.config.decay)
         norm = self.optimizer.step(scale)
+        if not math.isfinite(norm):  # the weights are spoilt now: before they reach a checkpoint
+            self._diverged(batch, norm, "gradient's norm")
         seconds = time.monotonic() - began
         before = self.recorded.pop(self.step + 1, None)
         self.step += 1
         self.tokens += trained
         self.seconds = before["seconds"] if before else self.seconds + seconds
-        self.recent = [*self.recent[-49:], loss]
+        self.recent = [*self.recent, loss][-RECENT_STEPS:]
         self.emit(
             "step",
             step=self.step,
@@ -177,10 +186,10 @@ class _State:
         (total / trained).backward()
         return float(total.detach())
 
-    def _diverged(self, batch: Batch, loss: float) -> None:
+    def _diverged(self, batch: Batch, value: float, what: str = "loss") -> None:
         documents = ", ".join(self.batches.describe(row) for row in batch.rows[:3])
         raise HanlinError(
-            f"The loss is {loss} at step {self.step + 1} (documents: {documents}).",
+            f"The {what} is {value} at step {self.step + 1} (documents: {documents}).",
             "a finite loss; the last good checkpoint is kept",
             f"lower train.matrix_rate (now {self.config.matrix_rate}) and train.embedding_rate "
             f"(now {self.config.embedding_rate})",
@@ -203,8 +212,7 @@ class _State:
         self.saved_at = time.monotonic()
         self.emit("checkpoint", step=self.step)
 
-    def finish(self) -> Fitted:
-        self.save()
+    def fitted(self) -> Fitted:
         return Fitted(self.step, self.tokens, self.seconds, sum(self.recent) / max(1, len(self.recent)))
 
 

@@ -28,7 +28,7 @@ def train(texts: Iterable[str], vocab_size: int, piece_characters: int) -> Token
     backend.pre_tokenizer = Sequence(
         [
             Split(Regex(QWEN2_PATTERN), "isolated"),
-            Split(Regex(f".{{1,{piece_characters}}}"), "isolated"),
+            Split(Regex(f"[\\s\\S]{{1,{piece_characters}}}"), "isolated"),
             ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

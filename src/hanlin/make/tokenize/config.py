@@ -19,7 +19,7 @@ class Tokenize(Config):
         description="learn merges from this many characters of the training split, taken document by document",
     )
     piece_characters: int = Field(
-        8, ge=1, description="while learning, longer runs without a space are cut after this many characters"
+        8, ge=1, le=10_000, description="while learning, longer runs without a space are cut after this many characters"
     )
     seed: int = Field(0, ge=0, description="decides which documents are sampled")
     yardsticks: dict[str, str] = Field(

@@ -38,8 +38,10 @@ def run(config: Tokenize, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     write_shards(corpus, tokenizer, out / "tokens", emit)
     heldout = open_shards(out / "tokens", "heldout", corpus)
     training = open_shards(out / "tokens", "train", corpus)
-    rates = {"hanlin": round(heldout.characters / max(1, heldout.num_tokens - len(heldout)), 4)}
-    rates |= _yardsticks(config.yardsticks, corpus, emit)
+    rates = {}
+    if heldout.characters:
+        rates = {"hanlin": round(heldout.characters / (heldout.num_tokens - len(heldout)), 4)}
+        rates |= _yardsticks(config.yardsticks, corpus, emit)
     metrics = {
         "vocab_size": tokenizer.vocab_size,
         "characters_per_token": rates,

@@ -13,9 +13,9 @@ from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
-from hanlin.core.text.chat import CHATML
+from hanlin.core.text.chat import Message, chat_tokenizer, opening
 from hanlin.core.text.documents import Row, read_rows
-from hanlin.core.text.tokenizer import IM_END, IM_START, PAD, Tokenizer
+from hanlin.core.text.tokenizer import IM_END, IM_START, PAD
 from hanlin.core.train.compiling import training_dtype
 from hanlin.core.train.conversations import Conversations, prepare, reply_likelihood
 from hanlin.core.train.fit import fit, start_again
@@ -46,9 +46,12 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     )
     chat = Pretrained(loaded.model.train(), tokenizer, loaded.family, out, {})
 
+    asked = [question for row in heldout_rows if (question := opening(row.messages))][: config.num_samples]
+
     def look(at: float) -> None:
-        for row in heldout_rows[: config.num_samples]:
-            emit("sample", at=at, prompt=row.messages[0]["content"], text=_answer(chat, row, config.sample_tokens))
+        for question in asked:
+            text = _answer(chat, question, config.sample_tokens)
+            emit("sample", at=at, prompt=question[-1]["content"], text=text)
         if heldout.examples:
             emit(
                 "heldout_replies",
@@ -71,14 +74,6 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     return Result(metrics, method="sft")
 
 
-def chat_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """The same tokenizer, whose end is ChatML's stop token unless the model brings a template of its own."""
-    settings = {"chat_template": CHATML, **tokenizer.settings}
-    if settings["chat_template"] == CHATML:
-        settings["eos_token"] = IM_END
-    return Tokenizer(tokenizer.backend, settings)
-
-
 def _conversations(data: Artifact, split) -> list[Row]:
     return [row for row in read_rows(data, split) if row.messages]
 
@@ -97,8 +92,7 @@ def _mean_initialise(loaded: Pretrained, tokens: tuple[str, ...]) -> None:
         weight_VC[loaded.tokenizer.id_of(token)] = mean_C.to(weight_VC.dtype)
 
 
-def _answer(chat: Pretrained, row: Row, max_tokens: int) -> str:
-    question = [message for message in row.messages if message["role"] != "assistant"][:1]
+def _answer(chat: Pretrained, question: list[Message], max_tokens: int) -> str:
     prompt = chat_prompt(chat, question)
     if len(prompt) >= chat.context:
         return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from hanlin.core.run.artifact import Artifact, write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
+from hanlin.core.text.chat import chat_tokenizer, opening
 from hanlin.core.text.documents import Row, read_rows
 from hanlin.core.train.conversations import prepare, reply_likelihood
 from hanlin.trust.evaluate.config import Evaluate
@@ -50,17 +50,26 @@ def _column(config: Evaluate, name: str, inputs: dict[str, Artifact], out: Path,
     loaded = load(model.path, torch.float32)
     figures: dict[str, float] = {}
     samples: list[dict[str, str]] = []
-    if "corpus" in inputs:
+    prompts: list[tuple[str, list[int]]] = []
+    if "corpus" in inputs and any(row.text for row in read_rows(inputs["corpus"], "heldout")):
         emit("progress", what=f"{model.path.name}: held-out text", done=0, total=None)
         figures["heldout_bpc"] = _bits_per_character(config, loaded, inputs["corpus"])
-    if "data" in inputs:
-        rows = [row for row in read_rows(inputs["data"], "heldout") if row.messages]
-        emit("progress", what=f"{model.path.name}: held-out replies", done=0, total=len(rows))
-        examples = prepare(rows, loaded.tokenizer, loaded.context).examples
-        figures["reply_loss"] = reply_likelihood(loaded.model, examples, loaded.tokenizer.pad_id).nats_per_token
-        prompts = _questions(rows[: config.num_questions], loaded)
-    else:
         prompts = _beginnings(inputs["corpus"], loaded, config.num_prompts)
+    rows = [row for row in read_rows(inputs["data"], "heldout") if row.messages] if "data" in inputs else []
+    if rows:
+        emit("progress", what=f"{model.path.name}: held-out replies", done=0, total=len(rows))
+        # A base model's own end is another token; with it the two columns would count different targets.
+        examples = prepare(rows, chat_tokenizer(loaded.tokenizer), loaded.context).examples
+        figures["reply_loss"] = reply_likelihood(loaded.model, examples, loaded.tokenizer.pad_id).nats_per_token
+        prompts = _questions(rows, loaded)[: config.num_questions] or prompts
+    if not prompts:
+        given = " and ".join(str(inputs[key].path) for key in ("corpus", "data") if key in inputs)
+        raise HanlinError(
+            f"Nothing is held out in {given}.",
+            "held-out rows, which no model has seen",
+            "hanlin collect sources=… heldout_share=0.02",
+            "src/hanlin/trust/evaluate/README.md",
+        )
     replies = []
     for prompt, ids in prompts:
         replies.append(_reply(loaded, ids, config.reply_tokens))
@@ -94,14 +103,10 @@ def _questions(rows: list[Row], loaded: Pretrained) -> list[tuple[str, list[int]
     out."""
     prompts: list[tuple[str, list[int]]] = []
     for row in rows:
-        before: list[Any] = []
-        for message in row.messages:
-            if message["role"] == "assistant":
-                break
-            before.append(message)
-        ids = chat_prompt(loaded, before)
-        if len(ids) < loaded.context:
-            prompts.append((before[-1]["content"], ids))
+        question = opening(row.messages)
+        ids = chat_prompt(loaded, question) if question else []
+        if 0 < len(ids) < loaded.context:
+            prompts.append((question[-1]["content"], ids))
     return prompts
 
 
