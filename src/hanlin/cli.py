@@ -185,7 +185,7 @@ def lineage(path: Path) -> None:
 
 
 @app.command()
-def runs(folder: Path = Path("runs")) -> None:
+def runs(folder: Annotated[Path, typer.Argument()] = Path("runs")) -> None:
     """What has been made, and what is unfinished."""
     from hanlin.terminal import list_runs
 

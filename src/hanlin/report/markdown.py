@@ -108,4 +108,4 @@ def _next(run: Run) -> str:
         f"{number}. {why}\n\n   ```\n   {command}\n   ```" for number, (why, command) in enumerate(commands, 1)
     )
     own = "\n".join(texts.own_text_commands())
-    return f"{steps}\n\n或者換成自己的文字（.txt、.md、.jsonl 都可以）：\n\n```\n{own}\n```"
+    return f"{steps}\n\n{texts.NOT_FOUND}\n\n或者換成自己的文字（.txt、.md、.jsonl 都可以）：\n\n```\n{own}\n```"

@@ -63,7 +63,7 @@ def _head(run: Run, learning: Learning) -> str:
     if learning.at_first and learning.at_last:
         first, last = learning.at_first.bpc, learning.at_last.bpc
         tiles.append(("猜下一個字", f"{choices(first)} → {choices(last)}", "從這麼多個字裡猜一個"))
-        tiles.append(("每字元位元數", f"{first:.2f} → {last:.2f}", "愈低愈好"))
+        tiles.append(("每字元位元數", f"{first:.2f} → {last:.2f}", "越低越好"))
     shown = "".join(
         f'<div class="tile"><span>{name}</span><strong>{value}</strong><span>{unit}</span></div>'
         for name, value, unit in tiles
@@ -114,7 +114,7 @@ def _curve(learning: Learning) -> str:
         svg.replace('class="curve"', f'class="curve {name}"') for svg, name in ((wide, "wide"), (narrow, "tall"))
     )
     return (
-        "<p>縱軸是每字元位元數：線愈往下，模型猜下一個字愈準。一開始掉得最快，因為它先學會哪些字常見，"
+        "<p>縱軸是每字元位元數：線越往下，模型猜下一個字越準。一開始掉得最快，因為它先學會哪些字常見，"
         "接著才慢慢學會詞、句子和文體。</p>\n"
         f"<figure>{wide}{narrow}<figcaption>"
         '<span class="key key-line"></span>訓練文字（平均後）　<span class="key key-dot"></span>沒看過的考題'
@@ -192,7 +192,8 @@ def _next(run: Run) -> str:
     )
     own = "\n".join(map(escape, texts.own_text_commands()))
     return (
-        f'<ol class="next">{items}</ol>\n<p>或者換成自己的文字（.txt、.md、.jsonl 都可以）：</p>\n'
+        f'<ol class="next">{items}</ol>\n<p class="small">{texts.NOT_FOUND}</p>\n'
+        "<p>或者換成自己的文字（.txt、.md、.jsonl 都可以）：</p>\n"
         f"<pre><code>{own}</code></pre>"
     )
 

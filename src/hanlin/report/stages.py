@@ -97,7 +97,7 @@ def _tokenize(step: Step) -> Stage:
         step,
         "斷詞",
         "電腦只認得編號，不認得字。斷詞器找出最常一起出現的片段，給每個片段一個編號，叫作詞元。"
-        "一個詞元裝得下愈多字，模型一次就讀得愈遠。",
+        "一個詞元裝得下越多字，模型一次就讀得越遠。",
         f"{m['vocab_size']:,} 個詞元",
         [
             ("詞彙", f"{m['vocab_size']:,} 個詞元"),
@@ -139,7 +139,7 @@ def _finetune(step: Step) -> Stage:
     ]
     if len(losses) > 1:
         first, last = losses[min(losses)], losses[max(losses)]
-        figures.append(("沒看過的問答：損失", f"{first:.2f} → {last:.2f}（愈低愈好）"))
+        figures.append(("沒看過的問答：損失", f"{first:.2f} → {last:.2f}（越低越好）"))
     return Stage(
         step,
         "微調",

@@ -51,7 +51,7 @@ def before_after(run: Run) -> Table | None:
     if UNTRAINED in figures:
         table.notes.append("「未訓練」只讀了考題的一小段，其他欄讀得比較多，所以看差距，不必計較小數。")
     if quantized:
-        table.notes.append("Q8_0 一欄寫的是和它的原模型相比，讀同一段文字時每個字多（＋）或少（−）了幾位元。")
+        table.notes.append("Q8_0 一欄寫的是和它的原模型相比，讀同一段文字時每個字多（+）或少（−）了幾位元。")
     return table
 
 
@@ -87,7 +87,7 @@ def _cells(values: list[float | None], form: str, direction: str) -> list[Cell]:
 
 def _change(card: dict) -> str:
     change = card["bits_per_character_after"] - card["bits_per_character_before"]
-    return f"{'＋' if change >= 0 else '−'}{abs(change):.4f}"
+    return f"{'+' if change >= 0 else '−'}{abs(change):.4f}"
 
 
 def _weights_size(run: Run, name: str) -> str:

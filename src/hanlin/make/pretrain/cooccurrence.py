@@ -11,6 +11,7 @@ short run, in which a model learns little else than which tokens are alike. Wher
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,20 +57,20 @@ def positive_pmi(codes: np.ndarray, weights: np.ndarray, vocab_size: int) -> tor
     """The symmetric matrix max(0, PMI), sparse (V, V)."""
     rows = np.concatenate([codes // vocab_size, codes % vocab_size])
     columns = np.concatenate([codes % vocab_size, codes // vocab_size])
-    counts = torch.sparse_coo_tensor(
-        np.stack([rows, columns]), np.concatenate([weights, weights]), (vocab_size, vocab_size)
-    ).coalesce()
+    counts = _sparse(np.stack([rows, columns]), np.concatenate([weights, weights]), vocab_size)
     x, y = counts.indices()
     both = counts.values()
     each_V = torch.zeros(vocab_size, dtype=both.dtype).index_add_(0, x, both)
     context_V = each_V**SMOOTHING
     pmi = torch.log(both / both.sum()) - torch.log(each_V[x] / each_V.sum()) - torch.log(context_V[y] / context_V.sum())
     kept = pmi > 0
-    return (
-        torch.sparse_coo_tensor(torch.stack([x[kept], y[kept]]), pmi[kept].float(), (vocab_size, vocab_size))
-        .coalesce()
-        .to_sparse_csr()
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return _sparse(torch.stack([x[kept], y[kept]]), pmi[kept].float(), vocab_size).to_sparse_csr()
+
+
+def _sparse(places_2N, values_N, vocab_size: int) -> torch.Tensor:
+    return torch.sparse_coo_tensor(places_2N, values_N, (vocab_size, vocab_size), check_invariants=True).coalesce()
 
 
 def leading_factors(matrix_VV: torch.Tensor, rank: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,5 +24,6 @@ class Tokenize(Config):
     seed: int = Field(0, ge=0, description="decides which documents are sampled")
     yardsticks: dict[str, str] = Field(
         {},
-        description="name → address of another model's tokenizer.json, to compare characters per token; left out where it can't be had",
+        description="name → address of another model's tokenizer.json, to compare characters per token; "
+        "left out where it can't be had",
     )

@@ -42,7 +42,7 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     emit(
         "note",
         text=f"{len(rows):,} conversations, {num_tokens:,} tokens, {num_trained:,} trained (replies); "
-        f"{training.num_cut_rows} cut to the context of {loaded.context} ({training.num_cut_tokens:,} tokens left out).",
+        f"{training.num_cut_rows} cut to the context of {loaded.context} tokens, {training.num_cut_tokens:,} left out.",
     )
     chat = Pretrained(loaded.model.train(), tokenizer, loaded.family, out, {})
 

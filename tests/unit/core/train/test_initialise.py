@@ -1,0 +1,69 @@
+"""First values: from one seed, blocks that begin as the identity, variance that keeps its size."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from toy import VOCAB
+
+from hanlin.core.model.decoder import Decoder, DecoderShape
+from hanlin.core.model.families import qwen3
+from hanlin.core.train.initialise import EMBEDDING_STD, initialise
+
+SHAPE = DecoderShape(
+    vocab_size=VOCAB,
+    width=64,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_width=16,
+    hidden=96,
+    max_positions=32,
+)
+
+
+def fresh(seed: int) -> Decoder:
+    model = qwen3.build(SHAPE)
+    initialise(model, seed)
+    return model
+
+
+def test_one_seed_gives_the_same_bits() -> None:
+    torch.manual_seed(1)
+    one = fresh(3)
+    torch.manual_seed(2)
+    other, third = fresh(3), fresh(4)
+    for name, parameter in one.named_parameters():
+        assert torch.equal(parameter, other.get_parameter(name)), name
+    assert not torch.equal(one.embed_tokens.weight, third.embed_tokens.weight)
+
+
+def test_each_kind_of_parameter_has_its_values() -> None:
+    for name, parameter in fresh(0).named_parameters():
+        if parameter.ndim == 1:
+            assert (parameter == 1).all(), name
+        elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            assert not parameter.any(), name
+        elif name.startswith("layers."):
+            bound = math.sqrt(3 / parameter.shape[1])
+            assert parameter.abs().max() <= bound, name
+            assert float(parameter.std()) == pytest.approx(1 / math.sqrt(parameter.shape[1]), rel=0.1), name
+        else:
+            assert float(parameter.std()) == pytest.approx(EMBEDDING_STD, rel=0.1), name
+
+
+def test_blocks_begin_as_the_identity() -> None:
+    model = fresh(0)
+    ids = torch.arange(10)[None]
+    embedded = model.embed_tokens(ids)
+    assert torch.equal(model.hidden(ids), model.norm(embedded))
+
+
+def test_the_first_loss_is_that_of_a_guess() -> None:
+    """Small embeddings: at the beginning all tokens are nearly equally likely."""
+    ids = torch.randint(VOCAB, (4, 16), generator=torch.Generator().manual_seed(0))
+    logits = fresh(0)(ids[:, :-1])
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+    assert float(loss.detach()) == pytest.approx(math.log(VOCAB), rel=0.1)
