@@ -28,7 +28,7 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(args=arguments or ["--help"], standalone_mode=False)
+        app(args=arguments or ["--help"], prog_name="hanlin", standalone_mode=False)
     except KeyboardInterrupt:
         _leave("Stopped.", 130)
     except Exception as error:

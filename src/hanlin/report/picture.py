@@ -24,7 +24,7 @@ MEASURED = ("預訓練", "微調", "量化")
 
 def stations(stages: Sequence[Stage]) -> list[Box]:
     """文字 → 斷詞 → 預訓練 → 微調 → 量化 → 對話, with this run's figures."""
-    key = {}
+    key: dict[str, str] = {}
     for stage in stages:
         key.setdefault("questions" if stage.step.is_chat_corpus else stage.step.room, stage.key)
     boxes = [

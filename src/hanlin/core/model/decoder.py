@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,7 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """ids (B, T) int64 → logits (B, T, V). With a cache, `ids` are the tokens after the cached ones."""
 
-    def __init__(self, shape: DecoderShape, layers: list[nn.Module], norm: nn.Module):
+    def __init__(self, shape: DecoderShape, layers: Sequence[nn.Module], norm: nn.Module):
         super().__init__()
         self.shape = shape
         # nn.Embedding's own normal_ loads the whole compiler when the device is meta: seconds at each start.

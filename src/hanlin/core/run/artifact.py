@@ -147,7 +147,8 @@ def verify_files(path: Path, manifest: Manifest) -> None:
         found = hash_file(file) if file.is_file() else "missing"
         if found != expected:
             raise HanlinError(
-                f"{file} is not the file that {manifest.room} wrote (sha256 {found[:12]}, in the manifest {expected[:12]}).",
+                f"{file} is not the file that {manifest.room} wrote: its sha256 is {found[:12]}, "
+                f"in the manifest {expected[:12]}.",
                 "finished artifacts never change",
                 f"restore {name}, or delete {path} and make it again",
                 "docs/runs.md#hash",

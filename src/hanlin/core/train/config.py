@@ -23,7 +23,7 @@ class Train(Config):
         None, ge=1, description="rows computed at once; the rest is accumulated. Default: all of them"
     )
     matrix_rate: float = Field(0.02, gt=0, description="Muon's learning rate, for the matrices inside the blocks")
-    embedding_rate: float = Field(0.006, gt=0, description="AdamW's learning rate, for embedding, head and norms")
+    embedding_rate: float = Field(0.003, gt=0, description="AdamW's learning rate, for embedding, head and norms")
     weight_decay: float = Field(0.0, ge=0, description="decoupled, for the matrices")
     warmup: float = Field(0.0, ge=0, lt=1, description="share of the run in which the learning rate rises")
     decay: float = Field(

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
@@ -25,7 +26,9 @@ def clean_text(text: str) -> str:
 
 def clean_row(row: Row) -> Row:
     messages = tuple({"role": m["role"], "content": clean_text(m["content"])} for m in row.messages)
-    labels = {name: _INVISIBLE.sub("", getattr(row, name)) for name in ("id", "source", "type", "group", "reason")}
+    labels: dict[str, Any] = {
+        name: _INVISIBLE.sub("", getattr(row, name)) for name in ("id", "source", "type", "group", "reason")
+    }
     return replace(row, text=clean_text(row.text), messages=messages, **labels)
 
 

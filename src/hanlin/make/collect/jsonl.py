@@ -110,7 +110,7 @@ def _excerpt(text: str, place: int) -> str:
 
 def _row(value: Any, row_id: str, place: str) -> Row:
     schema = _schema_of(value, place)
-    facts = {
+    facts: dict[str, Any] = {
         "id": row_id,
         "year": _year(value.get("year")),
         "type": str(value.get("type") or ("document" if schema == "text" else "conversation")),

@@ -43,7 +43,8 @@ def cooccurrence_embeddings(
 
 def count_pairs(shards: Sequence[np.ndarray], vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
     """(codes, weights): code x·V + y for each pair that occurs, ascending, and its weighted count."""
-    codes, weights = np.empty(0, np.int64), np.empty(0, np.float64)
+    codes: np.ndarray = np.empty(0, np.int64)
+    weights: np.ndarray = np.empty(0, np.float64)
     for shard in shards:
         ids = np.asarray(shard, dtype=np.int64)
         for distance, weight in NEIGHBOURS:

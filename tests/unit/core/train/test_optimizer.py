@@ -1,4 +1,4 @@
-"""The optimizer of the loop: AdamW equals torch's, matrices of the blocks go to Muon, its state comes back bit by bit."""
+"""The loop's optimizer: AdamW equals torch's, matrices of the blocks go to Muon, its state comes back bit by bit."""
 
 from __future__ import annotations
 
