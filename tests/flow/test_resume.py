@@ -89,7 +89,7 @@ def test_killed_and_resumed_losses_are_the_same_bits(
     assert set(files) == set(wanted_files)
 
 
-def test_ctrl_c_in_a_terminal_of_its_own(
+def test_ctrl_c_in_a_process_of_its_own(
     life, undisturbed: Path, tmp_path: Path, command: Callable[..., Answer]
 ) -> None:
     out, partial = tmp_path / "base", tmp_path / "base.partial"

@@ -22,12 +22,13 @@ def serve(model_path: str | Path, config: Serve) -> None:
     _check_extra()
     check_host(config)
     with listen(config.host, config.port) as listener:
+        import torch
         import uvicorn
 
-        import hanlin
+        from hanlin.core.model.pretrained import load
         from hanlin.use.serve.app import create_app
 
-        loaded = hanlin.load(model_path)
+        loaded = load(model_path, torch.float32)
         app = create_app(loaded, config.name or Path(model_path).resolve().name, config)
         # A reply being streamed may not hold the door: after Ctrl-C it has two seconds.
         settings = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)

@@ -40,6 +40,7 @@ def test_one_seed_gives_the_same_bits() -> None:
     assert not torch.equal(one.embed_tokens.weight, third.embed_tokens.weight)
 
 
+@torch.no_grad()
 def test_each_kind_of_parameter_has_its_values() -> None:
     for name, parameter in fresh(0).named_parameters():
         if parameter.ndim == 1:
@@ -61,9 +62,10 @@ def test_blocks_begin_as_the_identity() -> None:
     assert torch.equal(model.hidden(ids), model.norm(embedded))
 
 
+@torch.no_grad()
 def test_the_first_loss_is_that_of_a_guess() -> None:
     """Small embeddings: at the beginning all tokens are nearly equally likely."""
     ids = torch.randint(VOCAB, (4, 16), generator=torch.Generator().manual_seed(0))
     logits = fresh(0)(ids[:, :-1])
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
-    assert float(loss.detach()) == pytest.approx(math.log(VOCAB), rel=0.1)
+    assert float(loss) == pytest.approx(math.log(VOCAB), rel=0.1)
