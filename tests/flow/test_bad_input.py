@@ -363,6 +363,7 @@ def test_no_compiler(life, tmp_path: Path, command: Command, monkeypatch: pytest
 
 
 @posix
+@pytest.mark.slow
 def test_a_compiler_that_fails(life, tmp_path: Path) -> None:
     """As on a machine without Python's headers. In a process of its own: torch reads CXX once, when it starts."""
     broken = tmp_path / "broken-g++"

@@ -17,8 +17,10 @@ import pytest
 from toy import EVALUATE, FINETUNE, PRETRAIN, QUANTIZE, TOKENIZE, Answer, listening, result_of, steps_of, words_of
 
 from hanlin.core.run.artifact import is_artifact, read_manifest
+from hanlin.core.run.config import parse_overrides
 from hanlin.core.run.events import EVENTS_FILE, read_events
 from hanlin.core.train.compiling import compiler_name
+from hanlin.workflow import make
 
 STEPS = 150
 
@@ -59,11 +61,9 @@ def losses(folder: Path) -> dict[int, tuple[float, float]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(life, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same pretraining, never stopped, in a process of its own."""
+    """The same pretraining, never stopped."""
     out = tmp_path_factory.mktemp("undisturbed") / "base"
-    process = start(*pretrain_words(life, out))
-    _, complaints = process.communicate(timeout=300)
-    assert process.returncode == 0, complaints
+    make("pretrain", parse_overrides(pretrain_words(life, out)[1:]))
     return out
 
 
@@ -74,7 +74,7 @@ def test_killed_and_resumed_losses_are_the_same_bits(
     """kill -9 at a random step; what follows the last checkpoint is run again, to the same bits."""
     out, partial = tmp_path / "base", tmp_path / "base.partial"
     words = pretrain_words(life, out, checkpoint_seconds=checkpoint_seconds)
-    killed_at = random.randint(2, STEPS // 3)
+    killed_at = random.randint(2, STEPS // 6)
     assert signal_at(killed_at, partial, start(*words), signal.SIGKILL) == (-signal.SIGKILL, "")
     assert partial.exists() and not out.exists()
     before = losses(partial)
@@ -224,11 +224,11 @@ def test_the_compiled_path_resumes_to_the_same_bits(life, tmp_path: Path) -> Non
     options = {"compile": "on", "checkpoint_seconds": 0, "dtype": "auto"}
     out, whole = tmp_path / "base", tmp_path / "whole"
     words = pretrain_words(life, out, **options)
-    undisturbed = start(*pretrain_words(life, whole, **options))
-    killed_at = random.randint(2, STEPS // 3)
+    never_killed = start(*pretrain_words(life, whole, **options))
+    killed_at = random.randint(2, STEPS // 6)
     code, complaints = signal_at(killed_at, tmp_path / "base.partial", start(*words), signal.SIGKILL)
     assert code == -signal.SIGKILL, complaints
-    for process in (undisturbed, start(*words)):
+    for process in (never_killed, start(*words)):
         _, complaints = process.communicate(timeout=300)
         assert process.returncode == 0, complaints
     assert losses(out) == losses(whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hanlin.core.run.config import Config
 
@@ -38,6 +38,12 @@ class Train(Config):
     )
     checkpoint_seconds: float = Field(30.0, ge=0, description="time between checkpoints; 0 writes one after every step")
     seed: int = Field(0, ge=0, description="decides initial weights and data order")
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _on_and_off_are_words(cls, value):
+        """YAML reads a bare on or off as true or false."""
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -33,4 +33,4 @@ class Pretrain(Config):
         ("人民之", "本件聲請", "依憲法第二十二條"), description="continued at 0, 25, 50, 75 and 100 % of the run"
     )
     sample_tokens: int = Field(60, ge=1, description="length of each sample")
-    heldout_tokens: int = Field(200_000, ge=1, description="most tokens of the held-out split read at the end")
+    heldout_tokens: int = Field(400_000, ge=1, description="most tokens of the held-out split read at the end")

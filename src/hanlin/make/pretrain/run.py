@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -27,7 +28,7 @@ from hanlin.core.train.initialise import EMBEDDING_STD, initialise
 from hanlin.make.pretrain.config import Pretrain
 from hanlin.make.pretrain.cooccurrence import cooccurrence_embeddings
 from hanlin.make.pretrain.size import decoder_shape
-from hanlin.make.pretrain.windows import Windows
+from hanlin.make.pretrain.windows import Windows, place_windows
 
 GLANCE_TOKENS = 10_000
 """Held-out tokens read at each milestone: enough for a curve, quick enough not to be waited for."""
@@ -58,7 +59,7 @@ def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
         for prompt in config.sample_prompts:
             emit("sample", at=at, prompt=prompt, text=_continue(loaded, prompt, config.sample_tokens))
         if len(heldout):
-            emit("heldout", at=at, bpc=_measure(model, heldout, config.model.context, GLANCE_TOKENS).bits_per_character)
+            emit("heldout", at=at, bpc=_glance(model, heldout, config.model.context))
 
     fitted = fit(model, windows, config.train, emit, out, look, training.characters / training.num_tokens)
     metrics = {"parameters": model.num_parameters(), **vars(fitted)}
@@ -110,7 +111,17 @@ def _continue(loaded: Pretrained, prompt: str, max_tokens: int) -> str:
     return text
 
 
-def _measure(model, heldout: Documents, context: int, max_tokens: int) -> Likelihood:
+def _glance(model: Decoder, heldout: Documents, context: int) -> float:
+    """Bits per character from windows spread evenly over the whole split, so that no document decides alone."""
+    documents = list(heldout)
+    places = place_windows([len(ids) for ids in documents], context)
+    chosen = places[:: max(1, len(places) * context // GLANCE_TOKENS)]
+    rows = [(documents[document][start : start + context + 1].tolist(), 0) for document, start in chosen]
+    characters_per_token = heldout.characters / max(1, heldout.num_tokens - len(heldout))
+    return document_likelihood(model, rows, context).nats_per_token / math.log(2) / characters_per_token
+
+
+def _measure(model: Decoder, heldout: Documents, context: int, max_tokens: int) -> Likelihood:
     """Likelihood of the first documents of the split that reach `max_tokens`; the last one is left out, not cut."""
     return document_likelihood(model, _first(heldout, max_tokens), context)
 

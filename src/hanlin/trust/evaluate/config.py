@@ -10,7 +10,7 @@ from hanlin.core.run.config import Config
 class Evaluate(Config):
     """What the ledger measures, and on how much."""
 
-    heldout_tokens: int = Field(60_000, ge=1, description="most held-out tokens read for bits per character")
+    heldout_tokens: int = Field(400_000, ge=1, description="most held-out tokens read for bits per character")
     num_questions: int = Field(
         12, ge=1, description="held-out questions answered for stop rate, repetition and Simplified leak"
     )
