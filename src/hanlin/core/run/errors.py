@@ -47,7 +47,7 @@ def explain_os_error(error: OSError, doing: str) -> HanlinError:
         return HanlinError(
             f"No disk space left while {doing} ({place}).",
             "free space for the step's files; nothing finished was changed",
-            "free some space (runs/**/.history is safe to delete; what is unfinished goes on from runs/*.partial), then run again",
+            "free space (runs/**/.history is safe to delete; keep runs/*.partial), then run the same command again",
             "docs/runs.md#disk",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
