@@ -120,7 +120,7 @@ def run(recipe: Path, words: Words = None) -> None:
 @app.command()
 def demo(
     minutes: Annotated[
-        float, typer.Option(min=0.05, help="time for pretraining; fine-tuning takes a third of it")
+        float, typer.Option(min=0.05, help="time for pretraining; fine-tuning takes a fifth of it")
     ] = 5.0,
     serve: Annotated[bool, typer.Option(help="open the chat page at the end")] = True,
     out: Annotated[str, typer.Option(help="folder of the run")] = "runs/demo",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import sysconfig
 import time
 from collections.abc import Mapping
@@ -14,11 +16,11 @@ from hanlin.report import summary_lines, write_report
 from hanlin.terminal import terminal_view
 from hanlin.workflow import run_recipe
 
-FINETUNE_SHARE = 1 / 3
+FINETUNE_SHARE = 1 / 5
 
 
 def run_demo(minutes: float, out: Path, serve: bool, overrides: Mapping[str, Any]) -> None:
-    """Run recipes/demo.yaml with `minutes` of pretraining and a third of that of fine-tuning; explain; serve if
+    """Run recipes/demo.yaml with `minutes` of pretraining and a fifth of that of fine-tuning; explain; serve if
     asked."""
     began = time.monotonic()
     values: dict[str, Any] = {
@@ -35,8 +37,9 @@ def run_demo(minutes: float, out: Path, serve: bool, overrides: Mapping[str, Any
     print("\n".join(summary_lines(out)))
     print(f"\n完成，共 {(time.monotonic() - began) / 60:.1f} 分鐘。報告：{page}（或 {markdown}）")
     if not serve:
-        print(f"與模型對話：hanlin serve {out}/chat   （網頁，http://127.0.0.1:8000）")
-        print(f"或在終端機：hanlin chat {out}/chat")
+        command = "hanlin" if shutil.which("hanlin") else sys.argv[0]
+        print(f"與模型對話：{command} serve {out}/chat   （網頁，http://127.0.0.1:8000）")
+        print(f"或在終端機：{command} chat {out}/chat")
         return
     from hanlin.use.serve.config import Serve
     from hanlin.use.serve.run import serve as serve_model

@@ -14,9 +14,9 @@ class FinetuneTrain(Train):
     """Gentler than pretraining. Not compiled: conversations differ in length, and each length would be compiled
     anew."""
 
-    minutes: float | None = Field(1.7, gt=0, description="train this long; the schedule ends exactly then")
-    matrix_rate: float = Field(0.005, gt=0, description="Muon's learning rate, for the matrices inside the blocks")
-    embedding_rate: float = Field(0.002, gt=0, description="AdamW's learning rate, for embedding, head and norms")
+    minutes: float | None = Field(1.0, gt=0, description="train this long; the schedule ends exactly then")
+    matrix_rate: float = Field(0.002, gt=0, description="Muon's learning rate, for the matrices inside the blocks")
+    embedding_rate: float = Field(0.001, gt=0, description="AdamW's learning rate, for embedding, head and norms")
     decay: float = Field(
         1.0, ge=0, le=1, description="share of the run, at its end, in which the learning rate falls to zero"
     )
