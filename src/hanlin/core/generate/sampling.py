@@ -40,8 +40,8 @@ def next_token(logits_V: torch.Tensor, seen: torch.Tensor, sampling: Sampling, r
 
 def distribution(logits_V: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """The filtered distribution, (V), summing to 1."""
-    # The largest is 0 first: dividing by a tiny temperature must not make infinities that softmax can't compare.
-    logits_V = (logits_V - logits_V.max()) / sampling.temperature
+    # COLDEST keeps this finite: float32 holds any model's logits times a million.
+    logits_V = logits_V / sampling.temperature
     logits_V = keep_top_k(logits_V, sampling.top_k)
     logits_V = keep_top_p(logits_V, sampling.top_p)
     logits_V = keep_min_p(logits_V, sampling.min_p)
