@@ -276,9 +276,20 @@ def _unpack(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(temporary)
     else:
-        with tarfile.open(archive) as tarred:
-            tarred.extractall(temporary, filter="data")
+        _extract_files(archive, temporary)
     os.replace(temporary, target)
+
+
+def _extract_files(archive: Path, folder: Path) -> None:
+    """A tarball's plain files, contents alone. tarfile's own filters are missing in Python 3.11.0 to 3.11.3."""
+    with tarfile.open(archive) as tarred:
+        for member in tarred:
+            if (content := tarred.extractfile(member)) is None:
+                continue
+            place = folder / member.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with content, place.open("wb") as file:
+                shutil.copyfileobj(content, file)
 
 
 def _list_members(archive: Path) -> list[tuple[str, int]]:
