@@ -1,6 +1,6 @@
 """How long a person waits for `hanlin --help`, and `import hanlin`, as whole processes. Prints one JSON line.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from hanlin.core.model.decoder import DecoderShape
 from hanlin.core.model.families import qwen3
 from hanlin.core.model.pretrained import save
 from hanlin.core.text.chat import CHATML
@@ -73,7 +72,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: 
     Matrices have a standard deviation of 0.25 (0.02 is usual): with the usual one all logits are nearly equal, the
     largest changes with the last bit, and "the same greedy tokens" would test rounding instead of the model.
     """
-    shape = DecoderShape(
+    config = qwen3.new_config(
         vocab_size=tiny_tokenizer.vocab_size,
         width=64,
         num_layers=2,
@@ -83,7 +82,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: 
         hidden=96,
         max_positions=256,
     )
-    model = qwen3.build(shape)
+    model = qwen3.build(config)
     random = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():

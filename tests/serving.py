@@ -40,7 +40,7 @@ class ScriptedModel:
     """Stands where a Decoder stands. Says the script whatever it is asked, then the stop token."""
 
     def __init__(self, tokenizer: Tokenizer, script: Script, context: int):
-        self.shape = SimpleNamespace(max_positions=context)
+        self.max_positions = context
         self._tokenizer, self._script = tokenizer, script
 
     def new_cache(self, batch: int, max_tokens: int) -> SimpleNamespace:
@@ -57,7 +57,7 @@ class ScriptedModel:
         cache.num_said += 1
         return logits_BTV
 
-    def lm_head(self, logits_BTV: torch.Tensor) -> torch.Tensor:
+    def head(self, logits_BTV: torch.Tensor) -> torch.Tensor:
         return logits_BTV
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from samples import SENTENCES
 
-from hanlin.core.model.decoder import Decoder, DecoderShape
+from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.families import qwen3
 from hanlin.core.run.events import Event, Listener
 from hanlin.core.train.initialise import initialise
@@ -25,7 +25,7 @@ VOCAB = 40
 def small_decoder(seed: int = 0, vocab_size: int = VOCAB, max_positions: int = 32, num_layers: int = 2) -> Decoder:
     """A decoder of width 32 in float32 whose every matrix is random: no output starts at zero."""
     model = qwen3.build(
-        DecoderShape(
+        qwen3.new_config(
             vocab_size=vocab_size,
             width=32,
             num_layers=num_layers,

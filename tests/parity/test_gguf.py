@@ -97,7 +97,7 @@ def test_gguf_package_reads_the_metadata(written: tuple[Path, ggml.TensorType], 
             "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
         }[kind.name]
     )
-    assert fields["qwen3.attention.key_length"] == loaded.model.shape.head_width
+    assert fields["qwen3.attention.key_length"] == loaded.model.config["head_dim"]
     assert fields["tokenizer.ggml.tokens"] == [tokenizer.backend.id_to_token(i) for i in range(tokenizer.vocab_size)]
     control = [i for i, number in enumerate(fields["tokenizer.ggml.token_type"]) if number == gguf.TokenType.CONTROL]
     assert set(control) == tokenizer.special_ids

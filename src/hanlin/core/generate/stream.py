@@ -56,7 +56,7 @@ def _last_logits(loaded: Pretrained, new: list[int], cache: Cache) -> torch.Tens
     """Read `new` ids; logits (V) after the last. Entered anew for each token: over a yield, the caller would be in
     it."""
     state_11C = loaded.model.hidden(torch.tensor([new]), cache)[:, -1:]
-    logits_V = loaded.model.lm_head(state_11C)[0, 0]
+    logits_V = loaded.model.head(state_11C)[0, 0]
     if not torch.isfinite(logits_V).all():
         raise HanlinError(
             "The model's logits are not finite numbers.",

@@ -1,92 +1,100 @@
-"""One decoder, made by composition: embedding, blocks, norm, head. Families hand it its parts."""
+"""One decoder, made by composition: embedding, entry, blocks, norm, head. Families hand it its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from hanlin.core.model.cache import Cache
-from hanlin.core.model.rope import rotation_tables
+from hanlin.core.model.entry import PlainEntry
+from hanlin.core.model.reading import Reading
 
 
-@dataclass(frozen=True)
-class DecoderShape:
-    """The numbers that size a decoder, in the field's names."""
-
-    vocab_size: int
-    width: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    head_width: int
-    hidden: int
-    max_positions: int
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-6
-    tied: bool = True
-
-
-class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
-
-    def __init__(
-        self, input_layernorm: nn.Module, self_attn: nn.Module, post_attention_layernorm: nn.Module, mlp: nn.Module
-    ):
-        super().__init__()
-        self.input_layernorm, self.self_attn = input_layernorm, self_attn
-        self.post_attention_layernorm, self.mlp = post_attention_layernorm, mlp
-
-    def forward(
-        self, x_BTC: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], cache: Cache | None = None, layer: int = 0
-    ) -> torch.Tensor:
-        x_BTC = x_BTC + self.self_attn(self.input_layernorm(x_BTC), rope, cache, layer)
-        return x_BTC + self.mlp(self.post_attention_layernorm(x_BTC))
+def plain_embedding(vocab_size: int, width: int) -> nn.Embedding:
+    """nn.Embedding's own normal_ loads the whole compiler when the device is meta: seconds at each start."""
+    return nn.Embedding(vocab_size, width, _weight=torch.empty(vocab_size, width).uniform_(-1, 1))
 
 
 class Decoder(nn.Module):
-    """ids (B, T) int64 → logits (B, T, V). With a cache, `ids` are the tokens after the cached ones."""
+    """ids (B, T) int64 → logits (B, T, V). With a cache, `ids` are the tokens after the cached ones.
 
-    def __init__(self, shape: DecoderShape, layers: Sequence[nn.Module], norm: nn.Module):
+    config: the model's config.json, kept as it came, so that what is saved says what was loaded.
+    max_positions: the most tokens the model is made for.
+    entry: what happens to embeddings before the first block. shape_logits: what happens to logits at the end.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        embed_tokens: nn.Embedding,
+        layers: Sequence[nn.Module],
+        norm: nn.Module,
+        *,
+        tied: bool,
+        max_positions: int,
+        entry: nn.Module | None = None,
+        head_bias: bool = False,
+        shape_logits: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ):
         super().__init__()
-        self.shape = shape
-        # nn.Embedding's own normal_ loads the whole compiler when the device is meta: seconds at each start.
-        self.embed_tokens = nn.Embedding(
-            shape.vocab_size, shape.width, _weight=torch.empty(shape.vocab_size, shape.width).uniform_(-1, 1)
-        )
+        self.config = dict(config)
+        self.max_positions = max_positions
+        self.embed_tokens = embed_tokens
+        self.entry = entry or PlainEntry()
         self.layers = nn.ModuleList(layers)
         self.norm = norm
-        self.lm_head = nn.Linear(shape.width, shape.vocab_size, bias=False)
-        if shape.tied:
-            self.lm_head.weight = self.embed_tokens.weight
-        # Plain tensors, not buffers: `model.to(bfloat16)` must not round the angles.
-        self.cos, self.sin = rotation_tables(shape.max_positions, shape.head_width, shape.rope_theta)
+        self.lm_head = nn.Linear(embed_tokens.embedding_dim, embed_tokens.num_embeddings, bias=head_bias)
+        self.shape_logits = shape_logits
+        self.tied = {"lm_head.weight": "embed_tokens.weight"} if tied else {}
+        tie(self)
 
-    def forward(self, ids_BT: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        return self.lm_head(self.hidden(ids_BT, cache))
+    def forward(
+        self, ids_BT: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """present_BT: bool, False for padding (on the left or on the right); None when there is none."""
+        return self.head(self.hidden(ids_BT, cache, present_BT))
 
-    def hidden(self, ids_BT: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+    def hidden(
+        self, ids_BT: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The normed state before the head, (B, T, C)."""
-        return self.after_embedding(F.embedding(ids_BT, self.embed_tokens.weight), cache)
+        return self.after_embedding(F.embedding(ids_BT, self.embed_tokens.weight), cache, present_BT)
 
-    def after_embedding(self, x_BTC: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        """The blocks and the last norm, for embeddings (B, T, C)."""
-        start = cache.length if cache is not None else 0
-        end = start + x_BTC.shape[1]
-        assert end <= self.shape.max_positions, "the caller keeps prompt and reply inside the context"
-        rope = self.cos[start:end, None].to(x_BTC), self.sin[start:end, None].to(x_BTC)
+    def after_embedding(
+        self, x_BTC: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Entry, blocks and last norm, for embeddings (B, T, C)."""
+        length = x_BTC.shape[1]
+        if cache is None:
+            reading = Reading(0, length, x_BTC.device, present_BT)
+        else:
+            reading = cache.read(length, x_BTC.device, present_BT)
+        x_BTC = self.entry(x_BTC, reading)
         for number, layer in enumerate(self.layers):
-            x_BTC = layer(x_BTC, rope, cache, number)
+            x_BTC = layer(x_BTC, reading, cache.states[number] if cache is not None else None)
         if cache is not None:
-            cache.length = end
+            cache.length = reading.total
         return self.norm(x_BTC)
 
+    def head(self, x_BTC: torch.Tensor) -> torch.Tensor:
+        """Logits of normed states, (…, C) → (…, V)."""
+        logits = self.lm_head(x_BTC)
+        return logits if self.shape_logits is None else self.shape_logits(logits)
+
     def new_cache(self, batch: int, max_tokens: int) -> Cache:
-        s = self.shape
-        return Cache(s.num_layers, batch, s.num_kv_heads, min(max_tokens, s.max_positions), s.head_width, self.dtype)
+        return Cache([cast(Any, layer).new_state(batch, max_tokens) for layer in self.layers], max_tokens)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.embed_tokens.num_embeddings
+
+    @property
+    def width(self) -> int:
+        return self.embed_tokens.embedding_dim
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,3 +103,10 @@ class Decoder(nn.Module):
     def num_parameters(self) -> int:
         """Tied weights counted once."""
         return sum(p.numel() for p in self.parameters())
+
+
+def tie(model: Any) -> None:
+    """Make each of `model.tied`'s parameters the one it shares its numbers with."""
+    for name, source in model.tied.items():
+        module_name, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(module_name), leaf, model.get_parameter(source))

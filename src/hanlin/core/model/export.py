@@ -38,8 +38,8 @@ def export_gguf(
     Raises HanlinError for weights the type can't hold and for a tokenizer llama.cpp would read differently.
     """
     general = general_metadata(loaded, kind, name, licence)
-    words = tokenizer_metadata(loaded.tokenizer, loaded.model.shape.vocab_size)
-    metadata = {**general, **loaded.family.gguf_metadata(loaded.model.shape), **words}
+    words = tokenizer_metadata(loaded.tokenizer, loaded.model.vocab_size)
+    metadata = {**general, **loaded.family.gguf_metadata(loaded.model.config), **words}
     entries = [
         gguf.Entry(
             loaded.family.gguf_name(parameter),
@@ -61,7 +61,7 @@ def stored_weights(model: Decoder, kind: TensorType) -> Iterator[tuple[str, torc
 @torch.no_grad()
 def as_stored(loaded: Pretrained, kind: TensorType) -> Decoder:
     """A copy of the model in float32 with the weights a reader of the file computes with."""
-    model = empty_model(loaded.family, loaded.model.shape)
+    model = empty_model(loaded.family, loaded.model.config)
     state = {
         name: decode(encode(weight, stored), tuple(weight.shape), stored)
         for name, weight, stored in stored_weights(loaded.model, kind)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import pkgutil
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +12,19 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import nn
 
 from hanlin.core.model import families
-from hanlin.core.model.decoder import Decoder, DecoderShape
+from hanlin.core.model.checkpoint_files import AGAIN, WEIGHTS_FILE, load_weights, write_tensors
+from hanlin.core.model.config import ModelConfig
+from hanlin.core.model.decoder import Decoder, tie
+from hanlin.core.model.weights import join, layout
 from hanlin.core.run.artifact import write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.chat import template_hash
 from hanlin.core.text.tokenizer import Tokenizer, load_tokenizer
 
-WEIGHTS_FILE, CONFIG_FILE, GENERATION_FILE = "model.safetensors", "config.json", "generation_config.json"
+CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Pretrained:
     @property
     def context(self) -> int:
         """The most tokens of prompt and reply together."""
-        return self.model.shape.max_positions
+        return self.model.max_positions
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -57,23 +57,11 @@ def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:
     """Open a model folder. dtype: None keeps what is stored. Raises HanlinError naming what is missing or does not
     fit."""
     folder = Path(path)
-    config = _read_config(folder)
-    family = family_of(config, folder)
-    try:
-        shape = family.read_config(config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise HanlinError(
-            f"{folder / CONFIG_FILE}: {error} is missing or wrong.",
-            f"the config of {family.ARCHITECTURE}",
-            "get the folder again from where it came",
-            "docs/models.md",
-        ) from None
-    model = empty_model(family, shape)
-    _load_weights(model, family, folder, dtype)
+    model, family = load_model(folder, dtype)
     tokenizer = load_tokenizer(folder)
-    if tokenizer.vocab_size > shape.vocab_size:
+    if tokenizer.vocab_size > model.vocab_size:
         raise HanlinError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {shape.vocab_size} rows.",
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {model.vocab_size} rows.",
             "a tokenizer that belongs to this model",
             "put the model's own tokenizer.json into the folder",
             "docs/models.md",
@@ -81,26 +69,33 @@ def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:
     generation_file = folder / GENERATION_FILE
     generation = json.loads(generation_file.read_text(encoding="utf-8")) if generation_file.exists() else {}
     _check_template(folder, tokenizer, generation)
-    return Pretrained(model.eval(), tokenizer, family, folder, generation)
+    return Pretrained(model, tokenizer, family, folder, generation)
+
+
+def load_model(folder: Path, dtype: torch.dtype | None = None) -> tuple[Any, ModuleType]:
+    """The model of a folder, in evaluation mode, and its family; the folder needs no tokenizer."""
+    config = read_config(folder)
+    family = family_of(config, folder)
+    try:
+        model = empty_model(family, config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise HanlinError(
+            f"{folder / CONFIG_FILE}: {error} is missing or wrong.",
+            f"the config of {family.ARCHITECTURES[0]}",
+            AGAIN,
+            "docs/models.md",
+        ) from None
+    prefix, ignored = getattr(family, "PREFIX", ""), getattr(family, "IGNORED", ())
+    give_weights(model, load_weights(model, family.names(config), folder, dtype, prefix, ignored))
+    return model.eval(), family
 
 
 def save(
-    folder: Path, model: Decoder, family: ModuleType, tokenizer: Tokenizer, generation: dict[str, Any] | None = None
+    folder: Path, model: nn.Module, family: ModuleType, tokenizer: Tokenizer, generation: dict[str, Any] | None = None
 ) -> None:
     """Write a folder that `load` and transformers' from_pretrained open, without remote code."""
-    dtype = str(model.dtype).removeprefix("torch.")
-    write_json(
-        folder / CONFIG_FILE,
-        {
-            **family.write_config(model.shape),
-            "dtype": dtype,
-            "bos_token_id": None,
-            "eos_token_id": tokenizer.eos_id,
-            "pad_token_id": tokenizer.pad_id,
-        },
-    )
-    tensors = {family.checkpoint_name(name): value.detach().contiguous() for name, value in model.named_parameters()}
-    write_tensors(folder / WEIGHTS_FILE, tensors)
+    special = {"bos_token_id": None, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
+    save_model(folder, model, family, special)
     tokenizer.save(folder)
     write_json(
         folder / GENERATION_FILE,
@@ -113,32 +108,26 @@ def save(
     )
 
 
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """A safetensors file, whole or not at all. Raises OSError, with its number, when the disk is full."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    except SafetensorError as error:  # the library hides the system's number in its text
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error from error
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def save_model(folder: Path, model: Any, family: ModuleType, settings: dict[str, Any] | None = None) -> None:
+    """config.json, with `settings` over what the model came with, and the weights under the family's own names."""
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    write_json(folder / CONFIG_FILE, {**model.config, "dtype": dtype, **(settings or {})})
+    state = {name: value.detach() for name, value in model.named_parameters()}
+    stored = layout(model, family.names(model.config))
+    write_tensors(folder / WEIGHTS_FILE, {key: join(parts, state) for key, parts in stored.items()})
 
 
-def empty_model(family: ModuleType, shape: DecoderShape) -> Decoder:
-    """A decoder whose parameters have shapes and no storage, to be filled by `give_weights`."""
+def empty_model(family: ModuleType, config: ModelConfig) -> Any:
+    """A model whose parameters have shapes and no storage, to be filled by `give_weights`."""
     with torch.device("meta"):
-        return family.build(shape)
+        return family.build(config)
 
 
-def give_weights(model: Decoder, state: dict[str, torch.Tensor]) -> None:
-    """Put the tensors of `named_parameters` into the model without copying them; a tied head is the embedding
-    itself."""
-    tied = {"lm_head.weight": state["embed_tokens.weight"]} if model.shape.tied else {}
+def give_weights(model: Any, state: dict[str, torch.Tensor]) -> None:
+    """Put the tensors of `named_parameters` into the model without copying them; tied ones are their sources."""
+    tied = {name: state[source] for name, source in model.tied.items()}
     model.load_state_dict(state | tied, assign=True)
-    if model.shape.tied:
-        model.lm_head.weight = model.embed_tokens.weight
+    tie(model)
 
 
 def known_families() -> Iterator[ModuleType]:
@@ -147,20 +136,25 @@ def known_families() -> Iterator[ModuleType]:
         yield importlib.import_module(f"{families.__name__}.{module.name}")
 
 
-def family_of(config: dict[str, Any], folder: Path) -> ModuleType:
-    wanted = (config.get("architectures") or ["(none)"])[0]
-    known = {family.ARCHITECTURE: family for family in known_families()}
-    if wanted not in known:
+def family_of(config: ModelConfig, folder: Path) -> ModuleType:
+    """By the architecture the config names; by `model_type` where it names none."""
+    known = {name: family for family in known_families() for name in family.ARCHITECTURES}
+    wanted = (config.get("architectures") or [None])[0]
+    if wanted is None:
+        found = {family.MODEL_TYPE: family for family in known_families()}.get(config.get("model_type"))
+    else:
+        found = known.get(wanted)
+    if found is None:
         raise HanlinError(
-            f"{folder}: unknown architecture {wanted}.",
-            f"one of: {', '.join(known)}",
-            "add its file in core/model/families/",
-            "docs/models.md",
+            f"{folder}: unknown architecture {wanted or config.get('model_type') or '(none)'}.",
+            f"one of: {', '.join(sorted(known))}",
+            "add its file in core/model/families/, as docs/families.md shows",
+            "docs/families.md",
         )
-    return known[wanted]
+    return found
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -174,59 +168,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise HanlinError(
             f"{folder / CONFIG_FILE} is not readable JSON ({error}).",
             "the model's config",
-            "get the folder again from where it came",
+            AGAIN,
             "docs/models.md",
         ) from None
     if not isinstance(config, dict):
         raise HanlinError(
             f"{folder / CONFIG_FILE} is not an object.",
             "the model's config",
-            "get the folder again from where it came",
+            AGAIN,
             "docs/models.md",
         )
     return config
-
-
-def _load_weights(model: Decoder, family: ModuleType, folder: Path, dtype: torch.dtype | None) -> None:
-    """Tensor by tensor into an empty model: the peak is the model and one tensor."""
-    path = folder / WEIGHTS_FILE
-    if not path.exists():
-        raise HanlinError(
-            f"{folder} has no {WEIGHTS_FILE}.",
-            "weights as safetensors (pickle files are refused)",
-            "convert the model to safetensors where it was made",
-            "docs/models.md",
-        )
-    try:
-        with safe_open(path, framework="pt") as weights:
-            stored = set(weights.keys())
-            state = {}
-            for name, empty in model.named_parameters():
-                key = family.checkpoint_name(name)
-                if key not in stored:
-                    raise HanlinError(
-                        f"{path} lacks the tensor {key}.",
-                        f"the weights of {family.ARCHITECTURE}",
-                        "get the folder again from where it came",
-                        "docs/models.md",
-                    )
-                tensor = weights.get_tensor(key)
-                if tensor.shape != empty.shape:
-                    raise HanlinError(
-                        f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {tuple(empty.shape)}.",
-                        "weights that fit the config",
-                        "get the folder again from where it came",
-                        "docs/models.md",
-                    )
-                state[name] = tensor.to(dtype) if dtype else tensor
-    except SafetensorError as error:
-        raise HanlinError(
-            f"{path} is not readable safetensors ({error}).",
-            "a whole file",
-            "get the folder again from where it came",
-            "docs/models.md",
-        ) from None
-    give_weights(model, state)
 
 
 def _check_template(folder: Path, tokenizer: Tokenizer, generation: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hanlin.core.model.pretrained import write_tensors
+from hanlin.core.model.checkpoint_files import write_tensors
 from hanlin.core.run.artifact import write_json
 from hanlin.core.run.errors import HanlinError
 

@@ -15,5 +15,5 @@ def next_token_loss(model: Decoder, x_BTC: torch.Tensor, targets_BT: torch.Tenso
     It takes embeddings, not ids: the gathering of rows stays outside the compiled part, whose scattered atomic
     additions would make two equal runs differ in their last bits.
     """
-    logits_NV = model.lm_head(model.after_embedding(x_BTC)).flatten(0, 1)
+    logits_NV = model.head(model.after_embedding(x_BTC)).flatten(0, 1)
     return F.cross_entropy(logits_NV.float(), targets_BT.flatten(), ignore_index=IGNORED, reduction="sum")

@@ -27,7 +27,7 @@ from hanlin.core.train.fit import fit, start_again
 from hanlin.core.train.initialise import EMBEDDING_STD, initialise
 from hanlin.make.pretrain.config import Pretrain
 from hanlin.make.pretrain.cooccurrence import cooccurrence_embeddings
-from hanlin.make.pretrain.size import decoder_shape
+from hanlin.make.pretrain.size import decoder_config
 from hanlin.make.pretrain.windows import Windows, place_windows
 
 GLANCE_TOKENS = 10_000
@@ -40,7 +40,7 @@ def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     training, heldout = (open_shards(shards, split, inputs["corpus"]) for split in ("train", "heldout"))
     windows = Windows(training, config.model.context, config.train.batch_rows, config.train.seed, tokenizer.pad_id)
     _refuse_tiny(training, config.model.context)
-    model = qwen3.build(decoder_shape(config.model, tokenizer.vocab_size))
+    model = qwen3.build(decoder_config(config.model, tokenizer.vocab_size))
     initialise(model, config.train.seed)
     if config.initial_embedding == "cooccurrence" and load_checkpoint(out) is None:
         emit("progress", what="counting neighbours", done=0, total=None)
@@ -49,7 +49,7 @@ def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     emit(
         "model",
         parameters=model.num_parameters(),
-        shape=vars(model.shape),
+        config=model.config,
         windows=len(windows),
         train_tokens=training.num_tokens,
     )

@@ -3,14 +3,16 @@ of three widths."""
 
 from __future__ import annotations
 
-from hanlin.core.model.decoder import DecoderShape
+from typing import Any
+
+from hanlin.core.model.families import qwen3
 from hanlin.core.run.errors import HanlinError
 from hanlin.make.pretrain.config import Model
 
 HEAD_WIDTH = 64
 
 
-def decoder_shape(model: Model, vocab_size: int) -> DecoderShape:
+def decoder_config(model: Model, vocab_size: int) -> dict[str, Any]:
     """Raises HanlinError when kv_heads does not divide the heads."""
     width = model.width or HEAD_WIDTH * model.depth
     num_heads = width // HEAD_WIDTH
@@ -22,7 +24,7 @@ def decoder_shape(model: Model, vocab_size: int) -> DecoderShape:
             "set model.kv_heads",
             "src/hanlin/make/pretrain/README.md",
         )
-    return DecoderShape(
+    return qwen3.new_config(
         vocab_size=vocab_size,
         width=width,
         num_layers=model.depth,

@@ -83,7 +83,7 @@ def compare(
         states = before.hidden(ids[:, :-1])[0], after.hidden(ids[:, :-1])[0]
         for start in range(0, ids.shape[1] - 1, POSITIONS_AT_ONCE):
             part = slice(start, start + POSITIONS_AT_ONCE)
-            logits = before.lm_head(states[0][part]), after.lm_head(states[1][part])
+            logits = before.head(states[0][part]), after.head(states[1][part])
             parts.append(compare_logits(*logits, ids[0, 1:][part]))
         tick(done)
     columns = zip(*((p.kl_N, p.same_top1_N, p.loss_before_N, p.loss_after_N) for p in parts))

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from hanlin.core.generate.stream import text_prompt
+from hanlin.core.model.checkpoint_files import weight_files
 from hanlin.core.model.export import as_stored, export_gguf
 from hanlin.core.model.ggml import TYPES
-from hanlin.core.model.pretrained import WEIGHTS_FILE, Pretrained, load
+from hanlin.core.model.pretrained import Pretrained, load
 from hanlin.core.run.artifact import Artifact, write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
@@ -63,7 +64,7 @@ def run(config: Quantize, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     facts = {
         "model": inputs["model"].id,
         "text": inputs["corpus"].id if "corpus" in inputs else "built-in sentences",
-        "weights_bytes": (loaded.path / WEIGHTS_FILE).stat().st_size,
+        "weights_bytes": sum(file.stat().st_size for file in weight_files(loaded.path)),
         "formats": formats,
     }
     write_json(out / "card.json", facts)

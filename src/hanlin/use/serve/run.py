@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import logging
 import socket
 import sys
 import webbrowser
@@ -32,6 +33,8 @@ def serve(model_path: str | Path, config: Serve) -> None:
         app = create_app(loaded, config.name or Path(model_path).resolve().name, config)
         # A reply being streamed may not hold the door: after Ctrl-C it has two seconds.
         settings = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)
+        # A client that leaves in the middle of a reply is no news; asyncio would say so for each token under way.
+        logging.getLogger("asyncio").addFilter(lambda record: "socket.send()" not in record.getMessage())
         url = page_url(listener)
         print(f"Hanlin serves {model_path}\n  chat page  {url}\n  OpenAI API {url}v1\nCtrl-C stops it.", flush=True)
         if config.open_page:

@@ -97,7 +97,7 @@ def test_token_types(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
 def test_f32_is_the_model_itself_and_leaves_it_alone(tiny_model_folder: Path) -> None:
     loaded = load(tiny_model_folder)
     before = {name: weight.clone() for name, weight in loaded.model.named_parameters()}
-    ids = torch.randint(loaded.model.shape.vocab_size, (1, 20))
+    ids = torch.randint(loaded.model.vocab_size, (1, 20))
     assert torch.equal(loaded(ids), as_stored(loaded, F32)(ids))
     assert not torch.equal(loaded(ids), as_stored(loaded, Q8_0)(ids))
     assert all(torch.equal(weight, before[name]) for name, weight in loaded.model.named_parameters())

@@ -8,11 +8,11 @@ import pytest
 import torch
 from toy import VOCAB
 
-from hanlin.core.model.decoder import Decoder, DecoderShape
+from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.families import qwen3
 from hanlin.core.train.initialise import EMBEDDING_STD, initialise
 
-SHAPE = DecoderShape(
+CONFIG = qwen3.new_config(
     vocab_size=VOCAB,
     width=64,
     num_layers=2,
@@ -25,7 +25,7 @@ SHAPE = DecoderShape(
 
 
 def fresh(seed: int) -> Decoder:
-    model = qwen3.build(SHAPE)
+    model = qwen3.build(CONFIG)
     initialise(model, seed)
     return model
 

@@ -1,87 +1,108 @@
-"""Qwen3. Yang et al. 2025, https://arxiv.org/abs/2505.09388: GQA, QK-norm, RMSNorm, SwiGLU, RoPE, no biases."""
+"""Qwen3. Yang et al. 2025, https://arxiv.org/abs/2505.09388.
+
+Llama's block with a norm on each head's queries and keys, and head widths of their own. What `hanlin pretrain` makes.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from hanlin.core.model.activations import activation
 from hanlin.core.model.attention import Attention
-from hanlin.core.model.decoder import Block, Decoder, DecoderShape
+from hanlin.core.model.block import Block
+from hanlin.core.model.config import ModelConfig, layer_windows, only
+from hanlin.core.model.decoder import Decoder, plain_embedding
+from hanlin.core.model.families.llama import NAMES
+from hanlin.core.model.feed_forward import GatedFeedForward
 from hanlin.core.model.norm import RMSNorm
-from hanlin.core.model.swiglu import SwiGLU
+from hanlin.core.model.positions.rope import rope_from
+from hanlin.core.model.weights import Names
 
-ARCHITECTURE = "Qwen3ForCausalLM"
+ARCHITECTURES = ("Qwen3ForCausalLM",)
 MODEL_TYPE = "qwen3"
 GGUF_ARCHITECTURE = "qwen3"
+SUMMARY = "Llama with a norm on queries and keys, head width free of C/H"
 
 
-def build(shape: DecoderShape) -> Decoder:
-    """A Qwen3 decoder with uninitialised values of the standard kind (see core.train.initialise)."""
-    s = shape
+def build(config: ModelConfig) -> Decoder:
+    width, eps = config["hidden_size"], config["rms_norm_eps"]
+    num_heads, bias = config["num_attention_heads"], config.get("attention_bias", False)
+    D = config.get("head_dim") or 128
+    rope = rope_from(config, D)
     layers = [
         Block(
-            RMSNorm(s.width, s.norm_eps),
-            Attention(
-                s.width,
-                s.num_heads,
-                s.num_kv_heads,
-                s.head_width,
-                RMSNorm(s.head_width, s.norm_eps),
-                RMSNorm(s.head_width, s.norm_eps),
+            attention_norm=RMSNorm(width, eps),
+            attention=Attention(
+                width,
+                num_heads,
+                config.get("num_key_value_heads") or num_heads,
+                D,
+                rope,
+                bias=bias,
+                out_bias=bias,
+                q_norm=RMSNorm(D, eps),
+                k_norm=RMSNorm(D, eps),
+                window=window,
             ),
-            RMSNorm(s.width, s.norm_eps),
-            SwiGLU(s.width, s.hidden),
+            mlp_norm=RMSNorm(width, eps),
+            mlp=GatedFeedForward(width, config["intermediate_size"], activation(config["hidden_act"])),
         )
-        for _ in range(s.num_layers)
+        for window in qwen_windows(config)
     ]
-    return Decoder(shape, layers, RMSNorm(s.width, s.norm_eps))
-
-
-def read_config(config: dict[str, Any]) -> DecoderShape:
-    """config.json of transformers → shape.
-
-    Raises KeyError for a missing number, ValueError for what this decoder has not.
-    """
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise ValueError(f"rope_type {rope.get('rope_type', rope.get('type'))} (only default is known)")
-    for switch in ("attention_bias", "use_sliding_window"):
-        if config.get(switch):
-            raise ValueError(f"{switch} true (only false is known)")
-    return DecoderShape(
-        vocab_size=config["vocab_size"],
-        width=config["hidden_size"],
-        num_layers=config["num_hidden_layers"],
-        num_heads=config["num_attention_heads"],
-        num_kv_heads=config["num_key_value_heads"],
-        head_width=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        max_positions=config["max_position_embeddings"],
-        rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
-        norm_eps=config["rms_norm_eps"],
+    return Decoder(
+        config,
+        plain_embedding(config["vocab_size"], width),
+        layers,
+        RMSNorm(width, eps),
         tied=config.get("tie_word_embeddings", False),
+        max_positions=config["max_position_embeddings"],
     )
 
 
-def write_config(shape: DecoderShape) -> dict[str, Any]:
-    """shape → config.json that transformers and vLLM read.
+def qwen_windows(config: ModelConfig) -> list[int | None]:
+    """A sliding window only where `use_sliding_window` says so, and then in the layers from `max_window_layers` on."""
+    count, first = config["num_hidden_layers"], config.get("max_window_layers", 28)
+    if not config.get("use_sliding_window"):
+        return [None] * count
+    return layer_windows(config, ["sliding_attention" if i >= first else "full_attention" for i in range(count)])
+
+
+def names(config: ModelConfig) -> Names:
+    return NAMES
+
+
+def new_config(
+    vocab_size: int,
+    width: int,
+    num_layers: int,
+    num_heads: int,
+    num_kv_heads: int,
+    head_width: int,
+    hidden: int,
+    max_positions: int,
+    rope_theta: float = 10_000.0,
+    norm_eps: float = 1e-6,
+    tied: bool = True,
+) -> dict[str, Any]:
+    """The config.json of a new model, as transformers and vLLM read it.
 
     `rope_theta` stands in both places: old and new readers differ.
     """
     return {
-        "architectures": [ARCHITECTURE],
+        "architectures": [*ARCHITECTURES],
         "model_type": MODEL_TYPE,
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.width,
-        "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "num_key_value_heads": shape.num_kv_heads,
-        "head_dim": shape.head_width,
-        "intermediate_size": shape.hidden,
-        "max_position_embeddings": shape.max_positions,
-        "rope_theta": shape.rope_theta,
-        "rope_parameters": {"rope_theta": shape.rope_theta, "rope_type": "default"},
-        "rms_norm_eps": shape.norm_eps,
-        "tie_word_embeddings": shape.tied,
+        "vocab_size": vocab_size,
+        "hidden_size": width,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": num_heads,
+        "num_key_value_heads": num_kv_heads,
+        "head_dim": head_width,
+        "intermediate_size": hidden,
+        "max_position_embeddings": max_positions,
+        "rope_theta": rope_theta,
+        "rope_parameters": {"rope_theta": rope_theta, "rope_type": "default"},
+        "rms_norm_eps": norm_eps,
+        "tie_word_embeddings": tied,
         "hidden_act": "silu",
         "attention_bias": False,
         "attention_dropout": 0.0,
@@ -90,23 +111,18 @@ def write_config(shape: DecoderShape) -> dict[str, Any]:
     }
 
 
-def checkpoint_name(parameter: str) -> str:
-    """Our parameter's name → its name in a transformers checkpoint."""
-    return parameter if parameter.startswith("lm_head.") else f"model.{parameter}"
-
-
 def gguf_name(parameter: str) -> str:
     """Our parameter's name → its name in a GGUF file (llama.cpp, src/llama-arch.cpp). No weight is permuted."""
     names = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
     in_block = {
-        "input_layernorm": "attn_norm",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "self_attn.q_norm": "attn_q_norm",
-        "self_attn.k_norm": "attn_k_norm",
-        "post_attention_layernorm": "ffn_norm",
+        "attention_norm": "attn_norm",
+        "attention.q_proj": "attn_q",
+        "attention.k_proj": "attn_k",
+        "attention.v_proj": "attn_v",
+        "attention.o_proj": "attn_output",
+        "attention.q_norm": "attn_q_norm",
+        "attention.k_norm": "attn_k_norm",
+        "mlp_norm": "ffn_norm",
         "mlp.gate_proj": "ffn_gate",
         "mlp.up_proj": "ffn_up",
         "mlp.down_proj": "ffn_down",
@@ -118,18 +134,21 @@ def gguf_name(parameter: str) -> str:
     return f"blk.{number}.{in_block[part]}.weight"
 
 
-def gguf_metadata(shape: DecoderShape) -> dict[str, int | float]:
-    """shape → the keys under which llama.cpp looks for it. The vocabulary's size is the number of tokens stored."""
+def gguf_metadata(config: ModelConfig) -> dict[str, int | float]:
+    """config.json → the keys under which llama.cpp looks for it. The vocabulary's size is that of its list."""
+    D = config.get("head_dim") or 128
+    rope = rope_from(config, D)
     numbers: dict[str, int | float] = {
-        "block_count": shape.num_layers,
-        "context_length": shape.max_positions,
-        "embedding_length": shape.width,
-        "feed_forward_length": shape.hidden,
-        "attention.head_count": shape.num_heads,
-        "attention.head_count_kv": shape.num_kv_heads,
-        "attention.key_length": shape.head_width,
-        "attention.value_length": shape.head_width,
-        "attention.layer_norm_rms_epsilon": shape.norm_eps,
-        "rope.freq_base": shape.rope_theta,
+        "block_count": config["num_hidden_layers"],
+        "context_length": config["max_position_embeddings"],
+        "embedding_length": config["hidden_size"],
+        "feed_forward_length": config["intermediate_size"],
+        "attention.head_count": config["num_attention_heads"],
+        "attention.head_count_kv": config["num_key_value_heads"],
+        "attention.key_length": D,
+        "attention.value_length": D,
+        "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
+        "rope.freq_base": rope.theta,
     }
+    only({"rope_type": rope.kind}, rope_type="default")
     return {f"{GGUF_ARCHITECTURE}.{key}": value for key, value in numbers.items()}
