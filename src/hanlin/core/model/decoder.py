@@ -88,6 +88,10 @@ class Decoder(nn.Module):
     def new_cache(self, batch: int, max_tokens: int) -> Cache:
         return Cache([cast(Any, layer).new_state(batch, max_tokens) for layer in self.layers], max_tokens)
 
+    def state_modules(self) -> list[nn.Module]:
+        """Whose outputs are the hidden states, in the order in which transformers lists them."""
+        return [self.entry, *self.layers[:-1], self.norm]
+
     @property
     def vocab_size(self) -> int:
         return self.embed_tokens.num_embeddings

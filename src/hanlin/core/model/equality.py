@@ -91,11 +91,13 @@ def gradient_differences(ours: Any, gradients: dict[str, torch.Tensor]) -> dict[
 
 
 def with_states(model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Logits, and the states transformers lists: before the first block, after each block but the last, after the last
-    norm."""
+    """Logits, and the states transformers lists (a decoder: before the first block, after each but the last, after the
+    last norm)."""
     states: list[torch.Tensor] = []
-    modules = [model.entry, *model.layers[:-1], model.norm]
-    hooks = [module.register_forward_hook(lambda module, given, state: states.append(state)) for module in modules]
+    hooks = [
+        module.register_forward_hook(lambda module, given, state: states.append(state))
+        for module in model.state_modules()
+    ]
     try:
         return model(ids_BT), states
     finally:
