@@ -47,6 +47,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return ("\n" if sys.stderr.isatty() else "") + str(error), 130
     if isinstance(error, HanlinError):
         return f"error: {error}", 2
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without its subcommand: the message is the help
+        return str(error), 2
     if hasattr(error, "format_message"):  # the parser's own complaints: unknown command, missing argument
         what = " ".join(error.format_message().split())
         return f"error: {HanlinError(what, 'a command as hanlin --help shows it', 'hanlin --help', 'README.md')}", 2
@@ -190,6 +192,34 @@ def runs(folder: Annotated[Path, typer.Argument()] = Path("runs")) -> None:
     from hanlin.terminal import list_runs
 
     list_runs(folder)
+
+
+show = typer.Typer(no_args_is_help=True, help="Look inside: model.")
+check = typer.Typer(no_args_is_help=True, help="Prove it on your own files: model.")
+app.add_typer(show, name="show")
+app.add_typer(check, name="check")
+
+
+@show.command("model")
+def show_model(path: Path) -> None:
+    """The anatomy of a checkpoint: blocks, shapes, parameters, bytes, cache bytes per token."""
+    from hanlin.core.model.anatomy import lines, read_anatomy
+
+    print("\n".join(lines(read_anatomy(path))))
+
+
+@check.command("model")
+def check_model(
+    path: Path,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="largest difference allowed, as a share of a value and its tensor's size")
+    ] = 1e-5,
+    gradients: Annotated[bool, typer.Option(help="compare every gradient too; takes twice the memory")] = True,
+) -> None:
+    """Our numbers beside those of the transformers installed here: loss, logits, hidden states, gradients."""
+    from hanlin.check import check_model as compare
+
+    compare(path, tolerance, gradients, print)
 
 
 if __name__ == "__main__":

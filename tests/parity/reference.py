@@ -14,8 +14,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from hanlin.core.model.checkpoint_files import load_weights
-from hanlin.core.model.pretrained import load_model
+from hanlin.core.model.equality import saved_gradients
+from hanlin.core.model.pretrained import load_model, read_state
 
 logging.disable_progress_bar()
 logging.set_verbosity_error()
@@ -53,14 +53,8 @@ def ours_of(theirs: PreTrainedModel) -> tuple[Any, ModuleType]:
 
 
 def gradients_of(theirs: PreTrainedModel, ours: Any, family: ModuleType) -> dict[str, torch.Tensor]:
-    from hanlin.core.model.equality import saved_gradients
-
-    def read(folder: Path) -> dict[str, torch.Tensor]:
-        prefix, ignored = getattr(family, "PREFIX", ""), getattr(family, "IGNORED", ())
-        return load_weights(ours, family.names(ours.config), folder, prefix=prefix, ignored=ignored)
-
     with tempfile.TemporaryDirectory() as folder:
-        return saved_gradients(theirs, Path(folder), read)
+        return saved_gradients(theirs, Path(folder), lambda saved: read_state(ours, family, saved))
 
 
 def random_ids(vocab_size: int, batch: int, length: int, seed: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ The other model is given as transformers has it: `model(ids, labels=ids, output_
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,68 +17,84 @@ import torch.nn.functional as F
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Largest |a − b| / (1 + |b|) of logits, states and loss, b the reference: 1e-5 is a tolerance of 1e-5, absolute
-    and relative. Gradients are small numbers: theirs is |a − b| as a share of the tensor's own largest gradient."""
+class Row:
+    """One thing compared: its root mean square here and there, and the largest difference (see `difference` and
+    `gradient_differences`)."""
 
-    logits: float
-    hidden_states: float
-    loss: float
-    gradients: float
-    worst_gradient: str = ""
-
-    @property
-    def largest(self) -> float:
-        return max(self.logits, self.hidden_states, self.loss, self.gradients)
+    what: str
+    ours: float
+    theirs: float
+    difference: float
 
 
-def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Largest |a − b| / (1 + |b|); not a number counts as infinite. Raises ValueError for other shapes."""
+def worst(rows: Sequence[Row]) -> Row:
+    return max(rows, key=lambda row: row.difference)
+
+
+def difference(ours: torch.Tensor, theirs: torch.Tensor, sized: bool = False) -> float:
+    """Largest |a − b| / (1 + |b|); not a number counts as infinite. Raises ValueError for other shapes.
+
+    sized: the 1 becomes the tensor's root mean square where that is more. A trained model's states reach hundreds, and
+    what is small among them carries the rounding of what is large.
+    """
     if ours.shape != theirs.shape:
         raise ValueError(f"shapes {tuple(ours.shape)} and {tuple(theirs.shape)} differ")
     ours, theirs = ours.detach().double(), theirs.detach().double()
     if not ours.numel():
         return 0.0
-    largest = float(((ours - theirs).abs() / (1 + theirs.abs())).max())
+    size = max(1.0, root_mean_square(theirs)) if sized else 1.0
+    largest = float(((ours - theirs).abs() / (size + theirs.abs())).max())
     return largest if largest == largest else float("inf")
 
 
 def compare_decoders(
-    ours: Any, theirs: Any, ids_BT: torch.Tensor, gradients_of: Callable[[Any], dict[str, torch.Tensor]]
-) -> Differences:
-    """gradients_of(theirs) gives its gradients under our parameters' names (see `saved_gradients`)."""
-    logits, states = with_states(ours, ids_BT)
-    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids_BT[:, 1:].flatten())
-    ours.zero_grad()
-    loss.backward()
-    reference = theirs(ids_BT, labels=ids_BT, output_hidden_states=True)
-    theirs.zero_grad()
-    reference.loss.backward()
-    return differences(ours, logits, states, loss, reference, gradients_of(theirs))
-
-
-def differences(
     ours: Any,
-    logits: torch.Tensor,
-    states: list[torch.Tensor],
-    loss: torch.Tensor,
-    reference: Any,
-    gradients: dict[str, torch.Tensor],
-) -> Differences:
-    if len(states) != len(reference.hidden_states):
-        raise ValueError(f"{len(states)} hidden states here, {len(reference.hidden_states)} there")
-    by_parameter = gradient_differences(ours, gradients)
-    worst = max(by_parameter, key=lambda name: by_parameter[name])
-    return Differences(
-        logits=difference(logits, reference.logits),
-        hidden_states=max(difference(a, b) for a, b in zip(states, reference.hidden_states)),
-        loss=difference(loss, reference.loss),
-        gradients=by_parameter[worst],
-        worst_gradient=worst,
-    )
+    theirs: Any,
+    ids_BT: torch.Tensor,
+    gradients_of: Callable[[Any], dict[str, torch.Tensor]] | None = None,
+    sized: bool = False,
+) -> list[Row]:
+    """Loss, logits, hidden states; and gradients, where `gradients_of(theirs)` gives the other model's under our
+    parameters' names (see `saved_gradients`)."""
+    logits, states = with_states(ours, ids_BT)
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids_BT[:, 1:].flatten())
+    reference = theirs(ids_BT, labels=ids_BT, output_hidden_states=True)
+    rows = [row_of("loss", loss, reference.loss, sized), row_of("logits", logits, reference.logits, sized)]
+    rows += compare_states(states, reference.hidden_states, sized)
+    if gradients_of is not None:
+        ours.zero_grad()
+        theirs.zero_grad()
+        loss.backward()
+        reference.loss.backward()
+        rows += compare_gradients(ours, gradients_of(theirs))
+    return rows
 
 
-def gradient_differences(ours: Any, gradients: dict[str, torch.Tensor]) -> dict[str, float]:
+def row_of(what: str, ours: torch.Tensor, theirs: torch.Tensor, sized: bool = False) -> Row:
+    return Row(what, root_mean_square(ours), root_mean_square(theirs), difference(ours, theirs, sized))
+
+
+def root_mean_square(x: torch.Tensor) -> float:
+    return float(x.detach().double().square().mean().sqrt())
+
+
+def compare_states(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], sized: bool = False) -> list[Row]:
+    """Raises ValueError when one model lists more states than the other."""
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} hidden states here, {len(theirs)} there")
+    return [row_of(f"hidden state {place}", a, b, sized) for place, (a, b) in enumerate(zip(ours, theirs))]
+
+
+def compare_gradients(ours: Any, gradients: Mapping[str, torch.Tensor]) -> list[Row]:
+    found = gradient_differences(ours, gradients)
+    own = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in ours.named_parameters()}
+    return [
+        Row(f"gradient of {name}", root_mean_square(own[name]), root_mean_square(gradients[name]), share)
+        for name, share in found.items()
+    ]
+
+
+def gradient_differences(ours: Any, gradients: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Largest |a − b| of each parameter, as a share of its largest |b|. A gradient that is nothing but rounding (a
     key's bias has none) is measured against a hundredth of the model's largest."""
     greatest = max(float(gradient.abs().max()) for gradient in gradients.values())

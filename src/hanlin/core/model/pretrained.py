@@ -85,9 +85,17 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> tuple[Any, Mod
             AGAIN,
             "docs/models.md",
         ) from None
-    prefix, ignored = getattr(family, "PREFIX", ""), getattr(family, "IGNORED", ())
-    give_weights(model, load_weights(model, family.names(config), folder, dtype, prefix, ignored))
+    give_weights(model, read_state(model, family, folder, dtype))
     return model.eval(), family
+
+
+def read_state(
+    model: Any, family: ModuleType, folder: Path, dtype: torch.dtype | None = None
+) -> dict[str, torch.Tensor]:
+    """A folder's weights under the names of the model's parameters."""
+    prefix, ignored = getattr(family, "PREFIX", ""), getattr(family, "IGNORED", ())
+    renamed = getattr(family, "RENAMED", None)
+    return load_weights(model, family.names(model.config), folder, dtype, prefix, ignored, renamed)
 
 
 def save(
