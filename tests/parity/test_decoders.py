@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import DECODERS, gradients_of, ours_of, random_ids, random_reference
+from reference import DECODERS, gradients_of, hold_choices, ours_of, random_ids, random_reference
 from transformers import AutoModelForCausalLM
 
 from hanlin.core.model.equality import compare_decoders, difference, worst
@@ -33,10 +33,11 @@ def tolerance(case: ModuleType) -> float:
 
 @families
 @settings(max_examples=8)
-@given(data=st.data(), batch=st.integers(1, 3), length=st.integers(2, 40), seed=seeds)
+@given(data=st.data(), batch=st.integers(1, 3), length=st.integers(3, 40), seed=seeds)
 def test_logits_states_loss_and_gradients(
     case: ModuleType, data: st.DataObject, batch: int, length: int, seed: int
 ) -> None:
+    """From 3 tokens on: with 2 the one that is judged sees itself alone, and its query's gradient is only rounding."""
     theirs = random_reference(case, data.draw(case.configs()), seed)
     ours, family = ours_of(theirs)
     ids = random_ids(ours.vocab_size, batch, length, seed)
@@ -93,6 +94,7 @@ def test_bfloat16_is_close(case: ModuleType, data: st.DataObject, seed: int) -> 
     ours, _ = ours_of(theirs)
     ids = random_ids(ours.vocab_size, 2, 24, seed)
     exact = theirs(ids).logits
+    hold_choices(ours, ids)
     error = (ours.to(torch.bfloat16)(ids).float() - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     assert error <= BF16_BOUND
 
@@ -113,6 +115,8 @@ def test_what_is_saved_opens_in_transformers(tmp_path: Path, case: ModuleType, d
 
 
 def test_every_decoder_has_a_case() -> None:
+    """But for those transformers has not (`REFERENCE = None`), which have tests of their own."""
     decoders = [family for family in known_families() if getattr(family, "KIND", "decoder") == "decoder"]
-    files = {family.__name__.rpartition(".")[2] for family in decoders}
+    compared = [family for family in decoders if getattr(family, "REFERENCE", "transformers") is not None]
+    files = {family.__name__.rpartition(".")[2] for family in compared}
     assert set(DECODERS) == files

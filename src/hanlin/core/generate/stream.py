@@ -29,6 +29,14 @@ def generate_ids(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) 
 
     Raises HanlinError when the prompt leaves no room for a reply or the model's logits are not numbers.
     """
+    kind = getattr(loaded.family, "KIND", "decoder")
+    if kind != "decoder":
+        raise HanlinError(
+            f"{loaded.path} is an {kind}: it doesn't continue text.",
+            "a decoder",
+            "hanlin show model …  says what a folder holds",
+            "docs/families.md",
+        )
     room = loaded.context - len(prompt)
     if not prompt or room < 1:
         raise HanlinError(

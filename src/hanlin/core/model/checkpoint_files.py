@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -68,18 +68,22 @@ def load_weights(
     dtype: torch.dtype | None = None,
     prefix: str = "",
     ignored: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Our parameters' values, read tensor by tensor: the peak is the model and what one file holds.
 
-    prefix: may be missing in a checkpoint's names (a bare GPT-2 or BERT). ignored: patterns of tensors a family stores
-    and does not need. Raises HanlinError naming a tensor that is missing, unknown or of another shape.
+    prefix: may be missing in a checkpoint's names (a bare GPT-2 or BERT), or be there where `names` has none. ignored:
+    patterns of tensors a family stores and does not need. renamed: pieces of names that old files write otherwise, old
+    → new. Raises HanlinError naming a tensor that is missing, unknown or of another shape.
     """
     wanted = layout(model, names)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     state: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
         for key, tensor in _tensors(path):
-            known = next((k for k in (key, prefix + key) if k in wanted), None)
+            for old, new in (renamed or {}).items():
+                key = key.replace(old, new)
+            known = next((k for k in (key, prefix + key, key.removeprefix(prefix)) if k in wanted), None)
             if known is None:
                 _refuse_unknown(path, key, wanted, (*ignored, *_tied_names(model, names)))
                 continue
@@ -96,15 +100,28 @@ def load_weights(
     return state
 
 
-def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 (not a dict)
-                yield key, file.get_tensor(key)
+                if wanted is None or key in wanted:
+                    yield key, file.get_tensor(key)
     except SafetensorError as error:
         raise HanlinError(
             f"{path} is not readable safetensors ({error}).", "a whole file", AGAIN, "docs/models.md"
         ) from None
+
+
+def stored_apart(model: nn.Module, names: Names, folder: Path) -> list[str]:
+    """Tied parameters that the files hold all the same, with other numbers than their source's: whatever the config
+    says, they are not tied (transformers 5 writes into every T5's config that its head is)."""
+    tied: dict[str, str] = getattr(model, "tied", {})
+    own = {place(name, names).name: name for name in tied}
+    stored = {own[key]: tensor for path in weight_files(folder) for key, tensor in _tensors(path, own)}
+    keys = {place(tied[name], names).name for name in stored}
+    sources = {key: tensor for path in weight_files(folder) for key, tensor in _tensors(path, keys)}
+    pairs = [(name, tensor, sources.get(place(tied[name], names).name)) for name, tensor in stored.items()]
+    return [name for name, a, b in pairs if b is not None and not torch.equal(a, b.to(a.dtype))]
 
 
 def _tied_names(model: nn.Module, names: Names) -> list[str]:

@@ -25,6 +25,7 @@ class Decoder(nn.Module):
     config: the model's config.json, kept as it came, so that what is saved says what was loaded.
     max_positions: the most tokens the model is made for.
     entry: what happens to embeddings before the first block. shape_logits: what happens to logits at the end.
+    embeddings_listed: whether they are the first hidden state; transformers' recurrent models list each block's output.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Decoder(nn.Module):
         entry: nn.Module | None = None,
         head_bias: bool = False,
         shape_logits: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        embeddings_listed: bool = True,
     ):
         super().__init__()
         self.config = dict(config)
@@ -49,6 +51,7 @@ class Decoder(nn.Module):
         self.norm = norm
         self.lm_head = nn.Linear(embed_tokens.embedding_dim, embed_tokens.num_embeddings, bias=head_bias)
         self.shape_logits = shape_logits
+        self.embeddings_listed = embeddings_listed
         self.tied = {"lm_head.weight": "embed_tokens.weight"} if tied else {}
         tie(self)
 
@@ -90,6 +93,8 @@ class Decoder(nn.Module):
 
     def state_modules(self) -> list[nn.Module]:
         """Whose outputs are the hidden states, in the order in which transformers lists them."""
+        if not self.embeddings_listed:
+            return [*self.layers, self.norm]
         return [self.entry, *self.layers[:-1], self.norm]
 
     @property
@@ -114,3 +119,10 @@ def tie(model: Any) -> None:
     for name, source in model.tied.items():
         module_name, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(module_name), leaf, model.get_parameter(source))
+
+
+def untie(model: Any, name: str) -> None:
+    """Give one of `model.tied`'s parameters numbers of its own: its source's shape, whatever is in memory there."""
+    module_name, _, leaf = name.rpartition(".")
+    source = model.get_parameter(model.tied.pop(name))
+    setattr(model.get_submodule(module_name), leaf, nn.Parameter(torch.empty_like(source)))

@@ -47,27 +47,73 @@ def difference(ours: torch.Tensor, theirs: torch.Tensor, sized: bool = False) ->
     return largest if largest == largest else float("inf")
 
 
-def compare_decoders(
-    ours: Any,
-    theirs: Any,
-    ids_BT: torch.Tensor,
-    gradients_of: Callable[[Any], dict[str, torch.Tensor]] | None = None,
-    sized: bool = False,
+Gradients = Callable[[Any], Mapping[str, torch.Tensor]]
+"""The other model's gradients under our parameters' names (see `saved_gradients`)."""
+
+
+def compare_models(
+    kind: str, ours: Any, theirs: Any, ids_BT: torch.Tensor, gradients_of: Gradients | None = None, sized: bool = False
 ) -> list[Row]:
-    """Loss, logits, hidden states; and gradients, where `gradients_of(theirs)` gives the other model's under our
-    parameters' names (see `saved_gradients`)."""
+    """kind: decoder, encoder or encoder-decoder (a family's KIND). Raises KeyError for another."""
+    return {"decoder": compare_decoders, "encoder": compare_encoders, "encoder-decoder": compare_encoder_decoders}[
+        kind
+    ](ours, theirs, ids_BT, gradients_of, sized)
+
+
+def compare_decoders(
+    ours: Any, theirs: Any, ids_BT: torch.Tensor, gradients_of: Gradients | None = None, sized: bool = False
+) -> list[Row]:
+    """Each token predicts the next."""
     logits, states = with_states(ours, ids_BT)
     loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids_BT[:, 1:].flatten())
-    reference = theirs(ids_BT, labels=ids_BT, output_hidden_states=True)
-    rows = [row_of("loss", loss, reference.loss, sized), row_of("logits", logits, reference.logits, sized)]
-    rows += compare_states(states, reference.hidden_states, sized)
-    if gradients_of is not None:
-        ours.zero_grad()
-        theirs.zero_grad()
-        loss.backward()
-        reference.loss.backward()
-        rows += compare_gradients(ours, gradients_of(theirs))
-    return rows
+    found = theirs(ids_BT, labels=ids_BT, output_hidden_states=True)
+    rows = [row_of("loss", loss, found.loss, sized), row_of("logits", logits, found.logits, sized)]
+    rows += compare_states(states, found.hidden_states, sized)
+    return rows + _compare_backward(ours, theirs, loss, found.loss, gradients_of)
+
+
+def compare_encoders(
+    ours: Any, theirs: Any, ids_BT: torch.Tensor, gradients_of: Gradients | None = None, sized: bool = False
+) -> list[Row]:
+    """Every token predicts itself; without a head, the loss is the mean of the last states, weighted from −1 to 1."""
+    output, states = with_states(ours, ids_BT)
+    if ours.head is None:
+        found = theirs(ids_BT, output_hidden_states=True)
+        weights_C = torch.linspace(-1, 1, output.shape[-1])
+        loss, their_loss = (output * weights_C).mean(), (found.last_hidden_state * weights_C).mean()
+        rows = []
+    else:
+        loss = F.cross_entropy(output.flatten(0, 1).float(), ids_BT.flatten())
+        found = theirs(ids_BT, labels=ids_BT, output_hidden_states=True)
+        their_loss = found.loss
+        rows = [row_of("logits", output, found.logits, sized)]
+    rows += [row_of("loss", loss, their_loss, sized), *compare_states(states, found.hidden_states, sized)]
+    return rows + _compare_backward(ours, theirs, loss, their_loss, gradients_of)
+
+
+def compare_encoder_decoders(
+    ours: Any, theirs: Any, ids_BT: torch.Tensor, gradients_of: Gradients | None = None, sized: bool = False
+) -> list[Row]:
+    """The ids are the source; the same ids backwards are what the decoder reads and predicts."""
+    target_BT = ids_BT.flip(1)
+    logits, states = with_states(ours, ids_BT, target_BT)
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), target_BT.flatten())
+    found = theirs(ids_BT, decoder_input_ids=target_BT, labels=target_BT, output_hidden_states=True)
+    rows = [row_of("loss", loss, found.loss, sized), row_of("logits", logits, found.logits, sized)]
+    rows += compare_states(states, [*found.encoder_hidden_states, *found.decoder_hidden_states], sized)
+    return rows + _compare_backward(ours, theirs, loss, found.loss, gradients_of)
+
+
+def _compare_backward(
+    ours: Any, theirs: Any, loss: torch.Tensor, their_loss: torch.Tensor, gradients_of: Gradients | None
+) -> list[Row]:
+    if gradients_of is None:
+        return []
+    ours.zero_grad()
+    theirs.zero_grad()
+    loss.backward()
+    their_loss.backward()
+    return compare_gradients(ours, gradients_of(theirs))
 
 
 def row_of(what: str, ours: torch.Tensor, theirs: torch.Tensor, sized: bool = False) -> Row:
@@ -106,7 +152,7 @@ def gradient_differences(ours: Any, gradients: Mapping[str, torch.Tensor]) -> di
     return found
 
 
-def with_states(model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def with_states(model: Any, *ids: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Logits, and the states transformers lists (a decoder: before the first block, after each but the last, after the
     last norm)."""
     states: list[torch.Tensor] = []
@@ -115,7 +161,7 @@ def with_states(model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, list[to
         for module in model.state_modules()
     ]
     try:
-        return model(ids_BT), states
+        return model(*ids), states
     finally:
         for hook in hooks:
             hook.remove()

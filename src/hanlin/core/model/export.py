@@ -37,6 +37,13 @@ def export_gguf(
     name, licence: shown by the programs that open it. tick: called with the number of tensors written.
     Raises HanlinError for weights the type can't hold and for a tokenizer llama.cpp would read differently.
     """
+    if not hasattr(loaded.family, "GGUF_ARCHITECTURE"):
+        raise HanlinError(
+            f"{loaded.path}: GGUF files of {loaded.family.ARCHITECTURES[0]} are not written yet.",
+            "a Qwen3 model, as hanlin pretrain makes",
+            "save it as a Hugging Face folder; llama.cpp's own converter reads that",
+            "src/hanlin/shape/quantize/README.md",
+        )
     general = general_metadata(loaded, kind, name, licence)
     words = tokenizer_metadata(loaded.tokenizer, loaded.model.vocab_size)
     metadata = {**general, **loaded.family.gguf_metadata(loaded.model.config), **words}

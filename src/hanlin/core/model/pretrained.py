@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from hanlin.core.model import families
-from hanlin.core.model.checkpoint_files import AGAIN, WEIGHTS_FILE, load_weights, write_tensors
+from hanlin.core.model.checkpoint_files import AGAIN, WEIGHTS_FILE, load_weights, stored_apart, write_tensors
 from hanlin.core.model.config import ModelConfig
-from hanlin.core.model.decoder import Decoder, tie
+from hanlin.core.model.decoder import Decoder, tie, untie
 from hanlin.core.model.weights import join, layout
 from hanlin.core.run.artifact import write_json
 from hanlin.core.run.errors import HanlinError
@@ -85,6 +85,8 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> tuple[Any, Mod
             AGAIN,
             "docs/models.md",
         ) from None
+    for name in stored_apart(model, family.names(config), folder):
+        untie(model, name)
     give_weights(model, read_state(model, family, folder, dtype))
     return model.eval(), family
 

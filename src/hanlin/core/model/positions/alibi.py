@@ -19,7 +19,8 @@ def slopes(num_heads: int, bias_max: float = 8.0) -> torch.Tensor:
 
 
 def _powers(count: int, bias_max: float) -> torch.Tensor:
-    return 2.0 ** (-bias_max / count * torch.arange(1, count + 1, dtype=torch.float32))
+    # On the CPU even inside `torch.device("meta")`: a model without weights has its slopes.
+    return 2.0 ** (-bias_max / count * torch.arange(1, count + 1, dtype=torch.float32, device="cpu"))
 
 
 class ALiBi:

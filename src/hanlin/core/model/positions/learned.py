@@ -11,12 +11,15 @@ from hanlin.core.model.reading import Reading
 
 
 class LearnedPositions(nn.Module):
-    """x + P[position + offset]. There is nothing beyond the last place: longer texts raise IndexError."""
+    """x + P[position + offset]. There is nothing beyond the last place: longer texts raise IndexError.
 
-    def __init__(self, num_positions: int, width: int, offset: int = 0):
+    padding: a row that reading does not train.
+    """
+
+    def __init__(self, num_positions: int, width: int, offset: int = 0, padding: int | None = None):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_positions, width).uniform_(-0.02, 0.02))
-        self.offset = offset
+        self.offset, self.padding = offset, padding
 
     def forward(self, x_BTC: torch.Tensor, reading: Reading) -> torch.Tensor:
-        return x_BTC + F.embedding(reading.positions + self.offset, self.weight)
+        return x_BTC + F.embedding(reading.positions + self.offset, self.weight, self.padding)

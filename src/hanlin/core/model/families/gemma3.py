@@ -1,0 +1,103 @@
+"""Gemma 3, its text model. Gemma team 2025, https://arxiv.org/abs/2503.19786.
+
+Gemma 2 with norms on queries and keys in place of the scores' soft cap, five local layers to a global one, and a rope
+for each kind: a large base for the global layers, scaled for long texts, a small one for the local.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hanlin.core.model.activations import activation
+from hanlin.core.model.attention import Attention
+from hanlin.core.model.block import Block
+from hanlin.core.model.config import ModelConfig, layer_windows, only
+from hanlin.core.model.decoder import Decoder, plain_embedding
+from hanlin.core.model.entry import ScaledEntry
+from hanlin.core.model.families.gemma2 import NAMES
+from hanlin.core.model.feed_forward import GatedFeedForward
+from hanlin.core.model.norm import OffsetRMSNorm
+from hanlin.core.model.positions.rope import Rope, rope_from
+from hanlin.core.model.soft_cap import soft_cap
+from hanlin.core.model.weights import Names
+
+ARCHITECTURES = ("Gemma3ForCausalLM",)
+MODEL_TYPE = "gemma3_text"
+SUMMARY = "Gemma 2 with a norm on queries and keys, five local layers to a global one, a rope for each kind"
+
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
+
+
+def build(config: ModelConfig) -> Decoder:
+    # transformers reads attn_logit_softcapping and never applies it: what is meant by it is not known.
+    only(config, use_bidirectional_attention=False, attn_logit_softcapping=None)
+    width, eps = config["hidden_size"], config.get("rms_norm_eps", 1e-6)
+    D, bias = config.get("head_dim", 256), config.get("attention_bias", False)
+    logit_cap, kinds = config.get("final_logit_softcapping"), _kinds(config)
+    ropes = {LOCAL: _local_rope(config, D), GLOBAL: _global_rope(config, D)}
+    layers = [
+        Block(
+            attention_norm=OffsetRMSNorm(width, eps),
+            attention=Attention(
+                width,
+                config["num_attention_heads"],
+                config["num_key_value_heads"],
+                D,
+                ropes[kind],
+                bias=bias,
+                out_bias=bias,
+                q_norm=OffsetRMSNorm(D, eps),
+                k_norm=OffsetRMSNorm(D, eps),
+                scale=config.get("query_pre_attn_scalar", 256) ** -0.5,
+                window=window,
+            ),
+            attention_out_norm=OffsetRMSNorm(width, eps),
+            mlp_norm=OffsetRMSNorm(width, eps),
+            mlp=GatedFeedForward(
+                width, config["intermediate_size"], activation(config.get("hidden_activation", "gelu_pytorch_tanh"))
+            ),
+            mlp_out_norm=OffsetRMSNorm(width, eps),
+        )
+        for kind, window in zip(kinds, layer_windows({"sliding_window": 4096, **config}, kinds))
+    ]
+    return Decoder(
+        config,
+        plain_embedding(config["vocab_size"], width),
+        layers,
+        OffsetRMSNorm(width, eps),
+        tied=config.get("tie_word_embeddings", True),
+        max_positions=config["max_position_embeddings"],
+        entry=ScaledEntry(width**0.5),
+        shape_logits=None if logit_cap is None else partial(soft_cap, cap=logit_cap),
+    )
+
+
+def _kinds(config: ModelConfig) -> list[str]:
+    """Of each layer: `layer_types`, or in older configs every n-th is global."""
+    every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
+    pattern = [LOCAL if (i + 1) % every else GLOBAL for i in range(config["num_hidden_layers"])]
+    return config.get("layer_types") or pattern
+
+
+def _global_rope(config: ModelConfig, D: int) -> Rope:
+    """Older configs hold it in `rope_theta` and `rope_scaling`."""
+    return _rope(config, D, GLOBAL, {"rope_theta": config.get("rope_theta", 1e6), **(config.get("rope_scaling") or {})})
+
+
+def _local_rope(config: ModelConfig, D: int) -> Rope:
+    """Older configs hold its base in `rope_local_base_freq`; it is not scaled."""
+    return _rope(config, D, LOCAL, {"rope_theta": config.get("rope_local_base_freq", 1e4)})
+
+
+def _rope(config: ModelConfig, D: int, kind: str, older: dict) -> Rope:
+    """New configs hold a rope for each layer type in `rope_parameters`. Raises ValueError where one holds anything
+    else: transformers would pass it over."""
+    newer = config.get("rope_parameters") or {}
+    if set(newer) - {LOCAL, GLOBAL}:
+        raise ValueError(f"rope_parameters {newer} (known: one for {LOCAL}, one for {GLOBAL})")
+    settings = {**older, **(newer.get(kind) or {})}
+    return rope_from({"rope_parameters": settings, "max_position_embeddings": config["max_position_embeddings"]}, D)
+
+
+def names(config: ModelConfig) -> Names:
+    return NAMES
