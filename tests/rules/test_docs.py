@@ -147,3 +147,15 @@ def test_decisions_are_numbered_and_say_context_choice_cost():
         text = page.read_text(encoding="utf-8")
         assert text.startswith(f"# {page.name[:3]}: "), page.name
         assert all(f"**{part}.**" in text for part in ("Context", "Choice", "Cost")), page.name
+
+
+def test_the_table_of_families_is_that_of_the_registry():
+    from hanlin.core.model.pretrained import known_families
+
+    page = (ROOT / "docs" / "families.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- table")[2].partition("<!-- end of table")[0]
+    rows = {row.split("]")[0].removeprefix("| ["): row for row in table.splitlines() if row.startswith("| [")}
+    families = {family.__name__.rpartition(".")[2]: family for family in known_families()}
+    assert rows.keys() == families.keys(), "run python scripts/families.py"
+    for name, family in families.items():
+        assert all(word in rows[name] for word in (*family.ARCHITECTURES, family.SUMMARY)), name
