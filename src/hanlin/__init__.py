@@ -20,12 +20,14 @@ __version__ = "0.1.0"
 
 
 def load(path: str | Path) -> Pretrained:
-    """Open a run or a Hugging Face folder in float32. `model(ids)`: (B, T) int64 → logits (B, T, V)."""
+    """Open a run, a Hugging Face folder, a .gguf file, or an address of one, in float32.
+
+    `model(ids)`: (B, T) int64 → logits (B, T, V)."""
     import torch
 
-    from hanlin.core.model.pretrained import load as load_pretrained
+    from hanlin.core.model.opening import open_model
 
-    return load_pretrained(path, dtype=torch.float32)
+    return open_model(path, dtype=torch.float32)
 
 
 def generate(model: Pretrained, prompt: str, **sampling: Any) -> Iterator[str]:

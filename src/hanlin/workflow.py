@@ -122,6 +122,21 @@ def _open_inputs(
     return inputs
 
 
+def _model_from_elsewhere(text: str, listeners: tuple[Listener, ...]) -> Artifact | None:
+    """A model no room has made, known by its files' hashes; None for what is no model."""
+    path, licence, address = Path(text), "", f"file:{text}"
+    if ":" in text and not path.exists():
+        source = fetch(text, _announce(listeners))
+        path, licence, address = source.path, source.licence, source.address
+    if path.is_file() and path.suffix == ".gguf":
+        return Artifact(path, "model", hash_file(path)[:24], address=address, licence=licence)
+    if (path / "config.json").exists() or any(path.glob("*.gguf")):
+        hashes = "".join(hash_file(p) for p in sorted(path.glob("*")) if p.is_file())
+        identity = hashlib.sha256(hashes.encode()).hexdigest()[:24]
+        return Artifact(path, "model", identity, address=address, licence=licence)
+    return None
+
+
 def _announce(listeners: tuple[Listener, ...]):
     def emit(kind: str, **fields: Any) -> None:
         for listener in listeners:
@@ -131,14 +146,14 @@ def _announce(listeners: tuple[Listener, ...]):
 
 
 def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners: tuple[Listener, ...]) -> Artifact:
-    """An artifact; a Hugging Face folder where a model is wanted; or raw data where a corpus is wanted, collected
-    first, into `OUT-NAME` beside the step's own folder; what stood there of other data moves to its history."""
+    """An artifact; a Hugging Face folder, a .gguf file or an address where a model is wanted; or raw data where a
+    corpus is wanted, collected first, into `OUT-NAME` beside the step's own folder; what stood there of other data
+    moves to its history."""
     path = Path(text)
     if is_artifact(path):
         return open_artifact(path, kinds)
-    if "model" in kinds and (path / "config.json").exists():
-        hashes = "".join(hash_file(p) for p in sorted(path.glob("*")) if p.is_file())
-        return Artifact(path, "model", hashlib.sha256(hashes.encode()).hexdigest()[:24], address=f"file:{path}")
+    if "model" in kinds and (model := _model_from_elsewhere(text, listeners)) is not None:
+        return model
     if "corpus" in kinds and (path.exists() or ":" in text) and not path.with_name(path.name + ".partial").exists():
         beside = out.with_name(f"{out.name}-{name}")
         return _run(ROOMS["collect"], {"sources": [text]}, beside, {}, listeners, replace=True)

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from hanlin.core.model.equality import saved_gradients
+from hanlin.core.model.mixture import Mixture
 from hanlin.core.model.pretrained import load_model, read_state
 
 logging.disable_progress_bar()
@@ -26,7 +27,7 @@ DECODERS: dict[str, ModuleType] = {
     if module.name != "drawing"
 }
 """Family → its `MODEL_TYPE`, `configs()` (values of the config class, drawn by hypothesis) and, where not 1e-5,
-`TOLERANCE`."""
+`TOLERANCE`; `adapt(model)` where transformers' model needs a hand."""
 
 
 def random_reference(case: ModuleType, values: dict[str, Any], seed: int) -> PreTrainedModel:
@@ -34,7 +35,7 @@ def random_reference(case: ModuleType, values: dict[str, Any], seed: int) -> Pre
     theirs = AutoModelForCausalLM.from_config(
         AutoConfig.for_model(case.MODEL_TYPE, **values), attn_implementation="eager"
     )
-    return randomise(theirs, seed)
+    return getattr(case, "adapt", lambda model: model)(randomise(theirs, seed))
 
 
 @torch.no_grad()
@@ -55,6 +56,16 @@ def ours_of(theirs: PreTrainedModel) -> tuple[Any, ModuleType]:
 def gradients_of(theirs: PreTrainedModel, ours: Any, family: ModuleType) -> dict[str, torch.Tensor]:
     with tempfile.TemporaryDirectory() as folder:
         return saved_gradients(theirs, Path(folder), lambda saved: read_state(ours, family, saved))
+
+
+def hold_choices(ours: Any, ids: torch.Tensor) -> None:
+    """From here on every router scores as it does now. Rounding to 16 bits tips near ties, and a token that reads
+    another expert says nothing about the arithmetic."""
+    kept: dict[Any, torch.Tensor] = {}
+    for module in ours.modules():
+        if isinstance(module, Mixture):
+            module.router.register_forward_hook(lambda router, given, scores: kept.setdefault(router, scores))
+    ours(ids)
 
 
 def random_ids(vocab_size: int, batch: int, length: int, seed: int) -> torch.Tensor:

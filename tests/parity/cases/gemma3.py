@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from cases.drawing import ROPES, decoder_numbers
 
 MODEL_TYPE = "gemma3_text"
+TOLERANCE = 3e-5
+"""One drawn config in a thousand is 1.4e-5 apart; transformers' own gradients are as far from those in float64."""
 
 # transformers reads `truncate` of a rope that belongs to a layer type in the wrong place, so it is always true there.
 LAYER_ROPES = ROPES.filter(lambda rope: rope["rope_type"] != "dynamic" and "truncate" not in rope)

@@ -18,7 +18,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "num_hidden_layers": draw(st.integers(1, 3)),
         "layer_norm_epsilon": draw(st.sampled_from([1e-5, 1e-3])),
         "expand": draw(st.sampled_from([1, 2, 3])),
-        "conv_kernel": draw(st.integers(2, 5)),
+        "conv_kernel": draw(st.integers(1, 5)),
         "use_bias": draw(st.booleans()),
         "use_conv_bias": draw(st.booleans()),
         "hidden_act": draw(st.sampled_from(["silu", "gelu", "relu"])),

@@ -1,5 +1,8 @@
 """SmolLM3: layers without positions by interval or by list, windows in them or by `layer_types`, biases, every rope
-scaling."""
+scaling.
+
+Not wide: the bias of keys without positions has no gradient but rounding, which grows with the width.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     kinds = st.lists(st.sampled_from(["full_attention", "sliding_attention"]), min_size=count, max_size=count)
     return {
         **numbers,
+        "hidden_size": numbers["num_attention_heads"] * draw(st.sampled_from([8, 16])),
         "num_hidden_layers": count,
         "max_position_embeddings": draw(st.sampled_from([24, 64])),
         "no_rope_layers": draw(st.none() | st.lists(st.integers(0, 1), min_size=count, max_size=count + 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,15 +24,17 @@ DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 
 @dataclass(frozen=True)
 class Tensor:
-    """One parameter: its name below its part, shape, and the parameter it shares its numbers with ("" for none)."""
+    """One parameter, or `count` alike (experts): its name below its part, shape, and the parameter it shares its
+    numbers with ("" for none)."""
 
     name: str
     shape: tuple[int, ...]
     tied_to: str = ""
+    count: int = 1
 
     @property
     def parameters(self) -> int:
-        return 0 if self.tied_to else math.prod(self.shape)
+        return 0 if self.tied_to else self.count * math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,15 @@ def _part(model: nn.Module, path: str, module: nn.Module, name: str) -> list[Par
 
 
 def _tensors(model: nn.Module, module: nn.Module, path: str) -> tuple[Tensor, ...]:
+    """Tensors whose names differ in one number alone (experts) are listed once."""
     tied: dict[str, str] = getattr(model, "tied", {})
+    alike: dict[tuple[str, tuple[int, ...], str], list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        key = re.sub(r"\d+", "*", name), tuple(parameter.shape), tied.get(f"{path}.{name}", "")
+        alike.setdefault(key, []).append(name)
     return tuple(
-        Tensor(name, tuple(parameter.shape), tied.get(f"{path}.{name}", ""))
-        for name, parameter in module.named_parameters(remove_duplicate=False)
+        Tensor(names[0] if len(names) == 1 else pattern, shape, tied_to, len(names))
+        for (pattern, shape, tied_to), names in alike.items()
     )
 
 
@@ -196,6 +204,7 @@ def _names(parts: Sequence[Part]) -> Iterable[str]:
 
 def _tensor_line(tensor: Tensor, width: int) -> str:
     shape = " × ".join(map(str, tensor.shape)) or "1"
+    shape = f"{tensor.count} of {shape}" if tensor.count > 1 else shape
     amount = f"= {tensor.tied_to}" if tensor.tied_to else f"{tensor.parameters:,}"
     return f"{'  ' + tensor.name:<{width}}{shape:<22}{amount:>16}"
 

@@ -37,6 +37,11 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
+def stored_files(path: Path) -> list[Path]:
+    """The files a model's weights lie in, whichever kind of model `path` is."""
+    return [path] if path.is_file() else weight_files(path)
+
+
 def _shards(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     try:

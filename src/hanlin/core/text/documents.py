@@ -8,12 +8,13 @@ between splits unchanged, and a rejected row keeps the reason why.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,15 +32,20 @@ SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("more", pa.string())]))),
         ("source", pa.string()),
         ("year", pa.int32()),
         ("type", pa.string()),
         ("group", pa.string()),
         ("script", pa.string()),
         ("reason", pa.string()),
+        ("tools", pa.string()),
     ]
 )
+"""messages.more and tools are JSON, empty where a message is only role and content and a conversation has no tools."""
+
+_LATER = ("tools",)
+"""Columns that older corpora lack; their messages lack `more`."""
 
 _BATCH_ROWS = 1000
 _BATCH_CHARS = 4_000_000
@@ -51,7 +57,9 @@ class Row:
 
     id:       names the row within its corpus, with the file and the line or place it came from
     text:     the document ("" for a conversation)
-    messages: the conversation, each {role, content} (() for a document)
+    messages: the conversation, each {role, content}, with tool_calls, tool_call_id, reasoning_content where it has them
+              (() for a document)
+    tools:    the JSON schemas of the tools the assistant may call in it
     year:     of the Common Era, None if unknown
     group:    rows of one group always fall into the same split
     reason:   why the row was rejected, as "reason" or "reason: detail"; "" if it was kept
@@ -59,13 +67,14 @@ class Row:
 
     id: str
     text: str = ""
-    messages: tuple[dict[str, str], ...] = ()
+    messages: tuple[dict[str, Any], ...] = ()
     source: str = ""
     year: int | None = None
     type: str = ""
     group: str = ""
     script: str = ""
     reason: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -87,9 +96,10 @@ def read_rows(corpus: Artifact | Path | str, split: Split) -> Iterator[Row]:
     for path in split_files(corpus, split):
         try:
             with pq.ParquetFile(path) as file:
-                if missing := [name for name in SCHEMA.names if name not in file.schema_arrow.names]:
+                columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
+                if missing := [name for name in SCHEMA.names if name not in (*columns, *_LATER)]:
                     raise KeyError(f"no column {missing[0]}")
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=SCHEMA.names):
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                     yield from map(_row, batch.to_pylist())
         except (pa.ArrowException, KeyError) as error:
             raise _unreadable(path, error) from None
@@ -154,7 +164,10 @@ class RowWriter:
         self._batch_chars = 0
 
     def add(self, row: Row) -> None:
-        self._batch.append({name: getattr(row, name) for name in SCHEMA.names})
+        values = {name: getattr(row, name) for name in SCHEMA.names}
+        values["messages"] = [_stored(message) for message in row.messages]
+        values["tools"] = _json(row.tools)
+        self._batch.append(values)
         self._batch_chars += row.characters
         self.num_rows += 1
         if len(self._batch) >= _BATCH_ROWS or self._batch_chars >= _BATCH_CHARS:
@@ -185,8 +198,23 @@ class RowWriter:
 
 
 def _row(values: dict) -> Row:
-    values["messages"] = tuple(values["messages"] or ())
+    values["messages"] = tuple(map(_message, values["messages"] or ()))
+    values["tools"] = tuple(json.loads(values.get("tools") or "[]"))
     return Row(**values)
+
+
+def _message(stored: dict[str, str | None]) -> dict[str, Any]:
+    more = stored.pop("more", None)
+    return {**stored, **json.loads(more)} if more else stored
+
+
+def _stored(message: dict[str, Any]) -> dict[str, str | None]:
+    more = {name: value for name, value in message.items() if name not in ("role", "content")}
+    return {"role": message["role"], "content": message["content"], "more": _json(more)}
+
+
+def _json(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def _folder(corpus: Artifact | Path | str) -> Path:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.likelihood import ROWS_AT_ONCE, Likelihood
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.chat import render
+from hanlin.core.text.chat import Rendered, render
 from hanlin.core.text.documents import Row
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.core.train.batch import IGNORED, Batch, epoch_order
@@ -36,34 +36,48 @@ class Example:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Examples that fit the context, and what was cut to make them fit."""
+    """Examples that fit the context, what was cut to make them fit, and the replies their template can't train."""
 
     examples: list[Example]
     num_cut_rows: int
     num_cut_tokens: int
+    num_untrained_replies: int = 0
 
 
 def prepare(rows: Sequence[Row], tokenizer: Tokenizer, context: int) -> Prepared:
-    """Render conversations; what is longer than the context is cut at its end and counted.
+    """Render conversations; what is longer than the context is cut at its end and counted, and so are replies that
+    can't be trained (see `Rendered`).
 
-    Raises HanlinError, naming the row's file and line, for a conversation without a trained token.
+    Raises HanlinError, naming the row's file and line, for a conversation without a trained token or one that the
+    model's template refuses.
     """
-    examples, cut_rows, cut_tokens = [], 0, 0
+    examples, cut_rows, cut_tokens, untrained = [], 0, 0, 0
     for row in rows:
-        rendered = render(row.messages, tokenizer)
+        try:
+            rendered = render(row.messages, tokenizer, tools=row.tools)
+        except HanlinError as error:
+            raise HanlinError(f"{row.id}: {error.what}", error.expected, error.do, error.more) from None
         ids, trained = rendered.ids[: context + 1], rendered.trained[: context + 1]
         if not any(trained[1:]):
-            cause = "its question alone fills the context" if any(rendered.trained) else "it has no assistant message"
             raise HanlinError(
-                f"{row.id}: no token of this conversation would be trained ({cause}).",
-                f"a reply that begins within {context} tokens",
+                f"{row.id}: no token of this conversation would be trained ({_cause(rendered)}).",
+                f"a reply that begins within {context} tokens and ends with the template's stop token",
                 "shorten or remove the row",
                 "src/hanlin/shape/finetune/README.md",
             )
         cut_rows += len(ids) < len(rendered.ids)
         cut_tokens += len(rendered.ids) - len(ids)
+        untrained += rendered.num_untrained_replies
         examples.append(Example(row.id, ids, trained))
-    return Prepared(examples, cut_rows, cut_tokens)
+    return Prepared(examples, cut_rows, cut_tokens, untrained)
+
+
+def _cause(rendered: Rendered) -> str:
+    if any(rendered.trained):
+        return "its question alone fills the context"
+    if rendered.num_untrained_replies:
+        return "the chat template rewrites what was before its replies, or puts no stop token behind them"
+    return "it has no assistant message"
 
 
 class Conversations:

@@ -36,7 +36,9 @@ class Optimizer:
     @torch.no_grad()
     def step(self, scale: float) -> float:
         """One step with all rates times `scale`; clears the gradients and returns their norm over all parameters."""
-        gradients = {name: p.grad.float() for name, p in self.parameters.items() if p.grad is not None}
+        # An expert no token chose has no gradient: its momentum goes on as if it were zero.
+        gradients = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in self.parameters.items()}
+        gradients = {name: gradient.float() for name, gradient in gradients.items()}
         norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())
         self.num_steps += 1
         for names in self.shapes.values():

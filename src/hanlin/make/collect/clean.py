@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -25,11 +26,20 @@ def clean_text(text: str) -> str:
 
 
 def clean_row(row: Row) -> Row:
-    messages = tuple({"role": m["role"], "content": clean_text(m["content"])} for m in row.messages)
+    messages = tuple({**_visible(m), "content": clean_text(m["content"])} for m in row.messages)
     labels: dict[str, Any] = {
         name: _INVISIBLE.sub("", getattr(row, name)) for name in ("id", "source", "type", "group", "reason")
     }
-    return replace(row, text=clean_text(row.text), messages=messages, **labels)
+    return replace(row, text=clean_text(row.text), messages=messages, tools=_visible(row.tools), **labels)
+
+
+def _visible(value: Any) -> Any:
+    """The same value without invisible characters in its texts."""
+    if isinstance(value, dict):
+        return {_visible(name): _visible(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_visible, value))
+    return _INVISIBLE.sub("", value) if isinstance(value, str) else value
 
 
 def judge(rows: Iterable[Row], config: Collect) -> Iterator[Row]:
@@ -57,13 +67,18 @@ def judge(rows: Iterable[Row], config: Collect) -> Iterator[Row]:
 
 def digest(row: Row) -> bytes:
     """16 bytes of the sha256 of all that the row says; white space counts as one blank."""
-    parts = [f"{m['role']}\0{m['content']}" for m in row.messages] or [row.text]
+    parts = [_said(message) for message in row.messages] or [row.text]
     return hashlib.sha256("\0".join(" ".join(part.split()) for part in parts).encode()).digest()[:16]
+
+
+def _said(message: dict[str, Any]) -> str:
+    more = {name: value for name, value in message.items() if name not in ("role", "content")}
+    return f"{message['role']}\0{message['content']}" + (json.dumps(more, sort_keys=True) if more else "")
 
 
 def _unusable(row: Row, min_chars: int) -> str:
     if row.messages:
-        if any(not message["content"] for message in row.messages):
+        if any(not (m["content"] or m.get("tool_calls") or m["role"] == "tool") for m in row.messages):
             return "empty message"
         return "" if any(message["role"] == "assistant" for message in row.messages) else "no reply"
     if not row.text:

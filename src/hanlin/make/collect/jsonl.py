@@ -1,11 +1,11 @@
 """JSON Lines: one row a line, in one of four layouts that are recognised by their keys.
 
     {"text": "…"}                                                          a document
-    {"messages": [{"role": "user", "content": "…"}, …]}                    messages (OpenAI)
+    {"messages": [{"role": "user", "content": "…"}, …]}                    messages (OpenAI), with or without tools
     {"conversations": [{"from": "human", "value": "…"}, …]}                sharegpt
     {"instruction": "…", "input": "…", "output": "…"}                      alpaca
 
-A line may also give its own `year`, `type` and `group`.
+A line may also give its own `year`, `type` and `group`, and a conversation its `tools`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ MAX_JSON_BYTES = 2**30
 _ROLES = {
     **dict.fromkeys(("user", "human"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
-    "system": "system",
+    **dict.fromkeys(("system", "developer"), "system"),
+    "tool": "tool",
 }
+
+_MORE = ("tool_calls", "tool_call_id", "name", "reasoning_content")
+"""What a message may have besides role and content."""
 
 
 class _Refused(Exception):
@@ -119,7 +123,7 @@ def _row(value: Any, row_id: str, place: str) -> Row:
     if schema == "text":
         return Row(text=value["text"], **facts)
     try:
-        return Row(messages=_messages(value, schema, place), **facts)
+        return Row(messages=_messages(value, schema, place), tools=_tools(value.get("tools")), **facts)
     except _Refused as refused:
         kept = json.dumps(value, ensure_ascii=False)
         return Row(messages=({"role": "user", "content": kept},), reason=str(refused), **facts)
@@ -146,7 +150,7 @@ def _schema_of(value: Any, place: str) -> str:
     )
 
 
-def _messages(value: Mapping[str, Any], schema: str, place: str) -> tuple[dict[str, str], ...]:
+def _messages(value: Mapping[str, Any], schema: str, place: str) -> tuple[dict[str, Any], ...]:
     if schema == "alpaca":
         return _alpaca(value)
     if schema == "messages":
@@ -161,8 +165,9 @@ def _messages(value: Mapping[str, Any], schema: str, place: str) -> tuple[dict[s
     return tuple(turns)
 
 
-def _turn(turn: Any, role_key: str, content_key: str, place: str) -> dict[str, str]:
-    if not isinstance(turn, dict) or role_key not in turn or content_key not in turn:
+def _turn(turn: Any, role_key: str, content_key: str, place: str) -> dict[str, Any]:
+    has_text = isinstance(turn, dict) and (content_key in turn or turn.get("tool_calls"))
+    if not has_text or role_key not in turn:
         raise HanlinError(
             f"{place}: a message is {json.dumps(turn, ensure_ascii=False)[:120]}.",
             f'{{"{role_key}": …, "{content_key}": …}}',
@@ -172,7 +177,30 @@ def _turn(turn: Any, role_key: str, content_key: str, place: str) -> dict[str, s
     role = _ROLES.get(str(turn[role_key]))
     if role is None:
         raise _Refused(f"unsupported role: {str(turn[role_key])[:40]}")
-    return {"role": role, "content": _content(turn[content_key])}
+    more = {name: turn[name] for name in _MORE if turn.get(name)}
+    calls = more.get("tool_calls", [])
+    if not (isinstance(calls, list) and all(isinstance(call, dict) and _is_named(call) for call in calls)):
+        raise _Refused("tool_calls without names")
+    content = turn.get(content_key)
+    return {"role": role, "content": "" if content is None and "tool_calls" in more else _content(content), **more}
+
+
+def _is_named(call: Mapping[str, Any]) -> bool:
+    """Whether a call says which function it calls."""
+    function = call["function"] if isinstance(call.get("function"), dict) else call
+    return isinstance(function.get("name"), str)
+
+
+def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
+    """The tools of a conversation; some data sets keep them as JSON in a text."""
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except ValueError:
+            raise _Refused("tools are not JSON") from None
+    if tools and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        raise _Refused("tools are not a list of objects")
+    return tuple(tools or ())
 
 
 def _content(content: Any) -> str:

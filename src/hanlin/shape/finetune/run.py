@@ -8,12 +8,13 @@ import torch
 
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.stream import chat_prompt, stream
-from hanlin.core.model.pretrained import Pretrained, load, save
+from hanlin.core.model.opening import open_model
+from hanlin.core.model.pretrained import Pretrained, save
 from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
-from hanlin.core.text.chat import Message, chat_tokenizer, opening
+from hanlin.core.text.chat import Message, chat_tokenizer, opening, stop_token
 from hanlin.core.text.documents import Row, read_rows
 from hanlin.core.text.tokenizer import IM_END, IM_START, PAD
 from hanlin.core.train.compiling import training_dtype
@@ -23,7 +24,7 @@ from hanlin.shape.finetune.config import Finetune
 
 
 def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
-    loaded = load(inputs["model"].path, training_dtype(config.train.dtype))
+    loaded = open_model(inputs["model"].path, training_dtype(config.train.dtype))
     tokenizer = chat_tokenizer(loaded.tokenizer)
     rows, heldout_rows = (_conversations(inputs["data"], split) for split in ("train", "heldout"))
     if not rows:
@@ -42,7 +43,8 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     emit(
         "note",
         text=f"{len(rows):,} conversations, {num_tokens:,} tokens, {num_trained:,} trained (replies); "
-        f"{training.num_cut_rows} cut to the context of {loaded.context} tokens, {training.num_cut_tokens:,} left out.",
+        f"{training.num_cut_rows} cut to the context of {loaded.context} tokens, {training.num_cut_tokens:,} left out; "
+        f"{training.num_untrained_replies:,} replies the template can't train.",
     )
     chat = Pretrained(loaded.model.train(), tokenizer, loaded.family, out, {})
 
@@ -61,7 +63,8 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
 
     batches = Conversations(training.examples, config.train.batch_rows, config.train.seed, tokenizer.pad_id)
     fitted = fit(chat.model, batches, config.train, emit, out, look)
-    save(out, chat.model, chat.family, tokenizer, {"eos_token_id": [tokenizer.eos_id, tokenizer.document_id]})
+    ends = (tokenizer.id_of(stop_token(tokenizer)), tokenizer.eos_id, tokenizer.document_id)
+    save(out, chat.model, chat.family, tokenizer, {"eos_token_id": list(dict.fromkeys(ends))})
     start_again(out)
     metrics = {
         **vars(fitted),
@@ -70,6 +73,7 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
         "trained_tokens_per_epoch": num_trained,
         "cut_rows": training.num_cut_rows,
         "cut_tokens": training.num_cut_tokens,
+        "untrained_replies": training.num_untrained_replies,
     }
     return Result(metrics, method="sft")
 

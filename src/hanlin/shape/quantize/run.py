@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from hanlin.core.generate.stream import text_prompt
-from hanlin.core.model.checkpoint_files import weight_files
-from hanlin.core.model.export import as_stored, export_gguf
+from hanlin.core.model.checkpoint_files import stored_files
 from hanlin.core.model.ggml import TYPES
-from hanlin.core.model.pretrained import Pretrained, load
+from hanlin.core.model.gguf.writing import as_stored, export_gguf, stored_tensors
+from hanlin.core.model.opening import open_model
+from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.artifact import Artifact, write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
@@ -51,7 +52,7 @@ def run(config: Quantize, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
 
     Raises HanlinError when a written model is outside its budget.
     """
-    loaded = load(inputs["model"].path, torch.float32)
+    loaded = open_model(inputs["model"].path, torch.float32)
     original = _original(loaded, inputs.get("corpus"), config)
     loaded.tokenizer.save(out)
     formats: dict[str, dict[str, Any]] = {}
@@ -64,7 +65,7 @@ def run(config: Quantize, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     facts = {
         "model": inputs["model"].id,
         "text": inputs["corpus"].id if "corpus" in inputs else "built-in sentences",
-        "weights_bytes": sum(file.stat().st_size for file in weight_files(loaded.path)),
+        "weights_bytes": sum(file.stat().st_size for file in stored_files(loaded.path)),
         "formats": formats,
     }
     write_json(out / "card.json", facts)
@@ -97,7 +98,7 @@ def _documents(loaded: Pretrained, corpus: Artifact | None) -> Iterator[Sequence
 
 def _write(file: Path, loaded: Pretrained, name: str, config: Quantize, emit: Emit) -> None:
     """A file that exists is whole (it got its name last), so an interrupted run keeps it."""
-    total = len(list(loaded.model.named_parameters()))
+    total = len(list(stored_tensors(loaded.model, loaded.family, TYPES[name])))
 
     def tick(done: int) -> None:
         emit("progress", what=file.name, done=done, total=total)

@@ -10,7 +10,8 @@ import torch
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.stream import chat_prompt, stream, text_prompt
 from hanlin.core.model.likelihood import document_likelihood
-from hanlin.core.model.pretrained import Pretrained, load
+from hanlin.core.model.opening import open_model
+from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.artifact import Artifact, write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
@@ -47,7 +48,7 @@ def _column(config: Evaluate, name: str, inputs: dict[str, Artifact], out: Path,
     if kept.exists():
         return Column(**json.loads(kept.read_text(encoding="utf-8")))
     model = inputs[name]
-    loaded = load(model.path, torch.float32)
+    loaded = open_model(model.path, torch.float32)
     figures: dict[str, float] = {}
     samples: list[dict[str, str]] = []
     prompts: list[tuple[str, list[int]]] = []

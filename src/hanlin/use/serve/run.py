@@ -26,10 +26,10 @@ def serve(model_path: str | Path, config: Serve) -> None:
         import torch
         import uvicorn
 
-        from hanlin.core.model.pretrained import load
+        from hanlin.core.model.opening import open_model
         from hanlin.use.serve.app import create_app
 
-        loaded = load(model_path, torch.float32)
+        loaded = open_model(model_path, torch.float32)
         app = create_app(loaded, config.name or Path(model_path).resolve().name, config)
         # A reply being streamed may not hold the door: after Ctrl-C it has two seconds.
         settings = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)

@@ -76,6 +76,12 @@ def test_the_growing_kinds_change_nothing_inside_the_trained_length() -> None:
         assert torch.allclose(Rope(64, 10_000.0, settings, 64)._frequencies(64).values, plain)
 
 
+def test_longrope_needs_a_factor_for_each_pair() -> None:
+    settings = {"rope_type": "longrope", "original_max_position_embeddings": 64, **SETTINGS["longrope"]}
+    with pytest.raises(ValueError, match="each of 32 pairs"):
+        Rope(64, 10_000.0, {**settings, "short_factor": [1.0]}, 64)
+
+
 def test_angles_survive_a_model_without_storage_and_in_half_precision() -> None:
     with torch.device("meta"):
         rope = Rope(8, 10_000.0, {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16}, 32)

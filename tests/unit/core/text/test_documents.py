@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +46,29 @@ def test_any_row_survives_the_round_trip(tmp_path_factory, written):
     folder = tmp_path_factory.mktemp("rows")
     write_rows(folder / "rejected.parquet", written)
     assert list(read_rows(folder, "rejected")) == written
+
+
+def test_tools_and_thoughts_come_back(tmp_path):
+    called = {
+        **assistant(""),
+        "tool_calls": [{"id": "1", "function": {"name": "天氣", "arguments": {"地點": ["臺北"]}}}],
+    }
+    thought = {**assistant("晴"), "reasoning_content": "想"}
+    row = Row(
+        "c", messages=(user("天氣？"), called, {"role": "tool", "content": "晴"}, thought), tools=({"name": "x"},)
+    )
+    write_rows(tmp_path / "train.parquet", [CONVERSATION, row])
+    assert list(read_rows(tmp_path, "train")) == [CONVERSATION, row]
+
+
+def test_a_corpus_from_before_tools_still_opens(tmp_path):
+    write_rows(tmp_path / "train.parquet", [DOCUMENT, CONVERSATION])
+    table = pq.read_table(tmp_path / "train.parquet").drop_columns(["tools", "messages"])
+    old = pa.array(
+        [None, list(CONVERSATION.messages)], pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
+    )
+    pq.write_table(table.append_column("messages", old), tmp_path / "train.parquet")
+    assert list(read_rows(tmp_path, "train")) == [DOCUMENT, CONVERSATION]
 
 
 def test_content_and_length():

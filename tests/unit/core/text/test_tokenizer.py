@@ -15,7 +15,8 @@ from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.pretokenize import ggml_pre, new_backend
-from hanlin.core.text.tokenizer import IM_END, SPECIAL_TOKENS, StreamDecoder, Tokenizer, load_tokenizer, symbol_of_byte
+from hanlin.core.text.byte_symbols import symbol_of_byte
+from hanlin.core.text.tokenizer import IM_END, SPECIAL_TOKENS, StreamDecoder, Tokenizer, load_tokenizer
 
 TEXT = st.text(
     st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("台灣憲法😀👩‍🔬🇹🇼𠮷𰻝ㄅ́")), max_size=40

@@ -64,6 +64,27 @@ def test_a_row_without_a_trained_token_is_refused_by_name(
     assert "talk.jsonl:7" in raised.value.what and cause in raised.value.what
 
 
+def test_replies_the_template_cannot_train_are_counted(tiny_tokenizer: Tokenizer) -> None:
+    """A template that shows only the last two messages rewrites what was before the earlier reply."""
+    template = "{% for m in messages[-2:] %}<|im_start|>{{ m.role }}{{ m.content }}<|im_end|>{% endfor %}"
+    prompt = "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
+    settings = {**tiny_tokenizer.settings, "chat_template": template.replace("[-2:]", "") + prompt}
+    talk = row(user("一"), assistant("二"), user("三"), assistant("四"))
+    assert prepare([talk, talk], Tokenizer(tiny_tokenizer.backend, settings), 256).num_untrained_replies == 0
+    settings["chat_template"] = "{{ messages | length > 3 }}" + template.replace("[-2:]", "") + prompt
+    tokenizer = Tokenizer(tiny_tokenizer.backend, settings)
+    with pytest.raises(HanlinError, match=r"talk\.jsonl:7: no token .* rewrites what was before"):
+        prepare([talk], tokenizer, 256)
+    short = row(user("一"), assistant("二"))
+    assert prepare([short], tokenizer, 256).num_untrained_replies == 0
+
+
+def test_a_conversation_the_template_refuses_is_named(tiny_tokenizer: Tokenizer) -> None:
+    settings = {**tiny_tokenizer.settings, "chat_template": "{{ raise_exception('不收') }}"}
+    with pytest.raises(HanlinError, match=r"talk\.jsonl:7: The chat template fails: 不收"):
+        prepare([row(user("一"), assistant("二"))], Tokenizer(tiny_tokenizer.backend, settings), 256)
+
+
 def test_cut_rows_are_counted(tiny_tokenizer: Tokenizer) -> None:
     short, long = row(user("短"), assistant("好")), row(user("長"), assistant("很長的回答" * 40))
     whole = prepare([short, long], tiny_tokenizer, context=10_000)

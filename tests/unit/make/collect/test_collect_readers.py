@@ -74,6 +74,22 @@ def test_the_four_layouts(tmp_path):
     assert [row.id for row in rows] == [f"rows.jsonl:{line}" for line in (1, 2, 3, 4, 6)]
 
 
+def test_tools_and_thoughts_come_along(tmp_path):
+    call = {"id": "1", "type": "function", "function": {"name": "天氣", "arguments": '{"地點": "臺北"}'}}
+    tool = {"type": "function", "function": {"name": "天氣"}}
+    asked = {"role": "assistant", "content": None, "reasoning_content": "查一下", "tool_calls": [call], "refusal": None}
+    answered = {"role": "tool", "content": "晴", "tool_call_id": "1", "name": "天氣"}
+    rows = read_lines(
+        tmp_path,
+        {"messages": [user("天氣？"), asked, answered, assistant("晴天")], "tools": [tool]},
+        {"messages": [{"role": "developer", "content": "簡短"}, user("問")], "tools": json.dumps([tool])},
+    )
+    asked = {"role": "assistant", "content": "", "reasoning_content": "查一下", "tool_calls": [call]}
+    assert rows[0].messages == (user("天氣？"), asked, answered, assistant("晴天"))
+    assert rows[1].messages == (system("簡短"), user("問"))
+    assert rows[0].tools == rows[1].tools == (tool,)
+
+
 @pytest.mark.parametrize("broken", ['{"text": "沒有結尾', "不是 JSON", '{"text": 1', "[" * 100_000])
 def test_a_broken_line_names_file_and_line(tmp_path, broken):
     with pytest.raises(HanlinError, match=r"rows\.jsonl, line 3: broken JSON"):
@@ -102,7 +118,11 @@ def test_a_malformed_message_names_the_line(tmp_path):
 @pytest.mark.parametrize(
     "value, reason",
     [
-        ({"messages": [{"role": "tool", "content": "x"}]}, "unsupported role: tool"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "unsupported role: critic"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "tool_calls without names"),
+        ({"messages": [{"role": "assistant", "tool_calls": 7}]}, "tool_calls without names"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": "no JSON [["}, "tools are not JSON"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": [1]}, "tools are not a list of objects"),
         ({"messages": [{"role": "user", "content": None}]}, "content is not text"),
         ({"messages": []}, "no messages"),
     ],

@@ -33,8 +33,8 @@ def build(config: ModelConfig) -> Decoder:
     only(config, use_bidirectional_attention=False, attn_logit_softcapping=None)
     width, eps = config["hidden_size"], config.get("rms_norm_eps", 1e-6)
     D, bias = config.get("head_dim", 256), config.get("attention_bias", False)
-    logit_cap, kinds = config.get("final_logit_softcapping"), _kinds(config)
-    ropes = {LOCAL: _local_rope(config, D), GLOBAL: _global_rope(config, D)}
+    logit_cap, kinds = config.get("final_logit_softcapping"), layer_kinds(config)
+    ropes = {kind: rope_of(config, kind) for kind in (LOCAL, GLOBAL)}
     layers = [
         Block(
             attention_norm=OffsetRMSNorm(width, eps),
@@ -72,31 +72,27 @@ def build(config: ModelConfig) -> Decoder:
     )
 
 
-def _kinds(config: ModelConfig) -> list[str]:
+def layer_kinds(config: ModelConfig) -> list[str]:
     """Of each layer: `layer_types`, or in older configs every n-th is global."""
     every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
     pattern = [LOCAL if (i + 1) % every else GLOBAL for i in range(config["num_hidden_layers"])]
     return config.get("layer_types") or pattern
 
 
-def _global_rope(config: ModelConfig, D: int) -> Rope:
-    """Older configs hold it in `rope_theta` and `rope_scaling`."""
-    return _rope(config, D, GLOBAL, {"rope_theta": config.get("rope_theta", 1e6), **(config.get("rope_scaling") or {})})
-
-
-def _local_rope(config: ModelConfig, D: int) -> Rope:
-    """Older configs hold its base in `rope_local_base_freq`; it is not scaled."""
-    return _rope(config, D, LOCAL, {"rope_theta": config.get("rope_local_base_freq", 1e4)})
-
-
-def _rope(config: ModelConfig, D: int, kind: str, older: dict) -> Rope:
-    """New configs hold a rope for each layer type in `rope_parameters`. Raises ValueError where one holds anything
+def rope_of(config: ModelConfig, kind: str) -> Rope:
+    """New configs hold a rope for each layer type in `rope_parameters`; older ones `rope_theta` and `rope_scaling` of
+    the global layers, `rope_local_base_freq` of the local. Raises ValueError where `rope_parameters` holds anything
     else: transformers would pass it over."""
-    newer = config.get("rope_parameters") or {}
-    if set(newer) - {LOCAL, GLOBAL}:
-        raise ValueError(f"rope_parameters {newer} (known: one for {LOCAL}, one for {GLOBAL})")
-    settings = {**older, **(newer.get(kind) or {})}
-    return rope_from({"rope_parameters": settings, "max_position_embeddings": config["max_position_embeddings"]}, D)
+    parameters = config.get("rope_parameters") or {}
+    if set(parameters) - {LOCAL, GLOBAL}:
+        raise ValueError(f"rope_parameters {parameters} (known: one for {LOCAL}, one for {GLOBAL})")
+    if kind == GLOBAL:
+        base, scaling = config.get("rope_theta") or 1e6, config.get("rope_scaling") or {}
+    else:
+        base, scaling = config.get("rope_local_base_freq") or 1e4, {}
+    settings = {"rope_theta": base, **(parameters.get(kind) or {}), **scaling}
+    longest = config["max_position_embeddings"]
+    return rope_from({"rope_parameters": settings, "max_position_embeddings": longest}, config.get("head_dim", 256))
 
 
 def names(config: ModelConfig) -> Names:

@@ -10,7 +10,7 @@ from typing import Any
 from hanlin.core.model.activations import activation
 from hanlin.core.model.attention import Attention
 from hanlin.core.model.block import Block
-from hanlin.core.model.config import ModelConfig, layer_windows, only
+from hanlin.core.model.config import ModelConfig, layer_windows
 from hanlin.core.model.decoder import Decoder, plain_embedding
 from hanlin.core.model.families.llama import NAMES
 from hanlin.core.model.feed_forward import GatedFeedForward
@@ -20,7 +20,6 @@ from hanlin.core.model.weights import Names
 
 ARCHITECTURES = ("Qwen3ForCausalLM",)
 MODEL_TYPE = "qwen3"
-GGUF_ARCHITECTURE = "qwen3"
 SUMMARY = "Llama with a norm on queries and keys, head width free of C/H"
 
 
@@ -109,46 +108,3 @@ def new_config(
         "use_sliding_window": False,
         "initializer_range": 0.02,
     }
-
-
-def gguf_name(parameter: str) -> str:
-    """Our parameter's name → its name in a GGUF file (llama.cpp, src/llama-arch.cpp). No weight is permuted."""
-    names = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
-    in_block = {
-        "attention_norm": "attn_norm",
-        "attention.q_proj": "attn_q",
-        "attention.k_proj": "attn_k",
-        "attention.v_proj": "attn_v",
-        "attention.o_proj": "attn_output",
-        "attention.q_norm": "attn_q_norm",
-        "attention.k_norm": "attn_k_norm",
-        "mlp_norm": "ffn_norm",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-    }
-    module = parameter.removesuffix(".weight")
-    if not module.startswith("layers."):
-        return f"{names[module]}.weight"
-    _, number, part = module.split(".", 2)
-    return f"blk.{number}.{in_block[part]}.weight"
-
-
-def gguf_metadata(config: ModelConfig) -> dict[str, int | float]:
-    """config.json → the keys under which llama.cpp looks for it. The vocabulary's size is that of its list."""
-    D = config.get("head_dim") or 128
-    rope = rope_from(config, D)
-    numbers: dict[str, int | float] = {
-        "block_count": config["num_hidden_layers"],
-        "context_length": config["max_position_embeddings"],
-        "embedding_length": config["hidden_size"],
-        "feed_forward_length": config["intermediate_size"],
-        "attention.head_count": config["num_attention_heads"],
-        "attention.head_count_kv": config["num_key_value_heads"],
-        "attention.key_length": D,
-        "attention.value_length": D,
-        "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
-        "rope.freq_base": rope.theta,
-    }
-    only({"rope_type": rope.kind}, rope_type="default")
-    return {f"{GGUF_ARCHITECTURE}.{key}": value for key, value in numbers.items()}

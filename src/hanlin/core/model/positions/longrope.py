@@ -12,8 +12,11 @@ from hanlin.core.model.positions.frequencies import Frequencies, exponents
 
 
 def frequencies(width: int, theta: float, settings: Mapping[str, Any], max_positions: int, length: int) -> Frequencies:
-    """f_i / s_i with the long factors as soon as more is read than the trained length, else the short ones."""
+    """f_i / s_i with the long factors as soon as more is read than the trained length, else the short ones. Raises
+    ValueError when there is not one for each pair."""
     trained = settings["original_max_position_embeddings"]
+    if {len(settings["long_factor"]), len(settings["short_factor"])} != {len(exponents(width))}:
+        raise ValueError(f"long_factor and short_factor need one number for each of {len(exponents(width))} pairs")
     chosen = settings["long_factor"] if length > trained else settings["short_factor"]
     values = 1.0 / (torch.tensor(chosen, dtype=torch.float32) * theta ** exponents(width))
     return Frequencies(values, _attention_factor(settings, max_positions, trained))

@@ -1,0 +1,87 @@
+"""A model of a GGUF file: its keys become a config.json, its tensors our parameters, tensor by tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from hanlin.core.model.gguf.architectures import known_architectures
+from hanlin.core.model.gguf.keys import ROPE_FACTORS, Keys
+from hanlin.core.model.gguf.reader import GgufFile, open_gguf
+from hanlin.core.model.pretrained import empty_model, give_weights
+from hanlin.core.model.weights import layout, split, stored_shape
+from hanlin.core.run.errors import HanlinError
+
+IGNORED = (ROPE_FACTORS,)
+"""Tensors that are read with the config, not as parameters."""
+
+
+def load_gguf_model(path: Path, dtype: torch.dtype | None = None) -> tuple[Any, ModuleType, GgufFile]:
+    """The model, its family and the file. dtype: of the parameters; None is float32. Raises HanlinError naming what is
+    missing, unknown or of another shape."""
+    file = open_gguf(path)
+    architecture, config = config_of(file)
+    family = architecture.FAMILY
+    try:
+        model = empty_model(family, config)
+        names = architecture.names(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(path, f"its config: {error} is missing or wrong") from None
+    give_weights(model, _state(model, file, layout(model, names), dtype or torch.float32))
+    return model.eval(), family, file
+
+
+def config_of(file: GgufFile) -> tuple[ModuleType, dict[str, Any]]:
+    """(the architecture's file here, config.json as transformers would write it)."""
+    name, known = file.metadata.get("general.architecture"), known_architectures()
+    if name not in known:
+        raise HanlinError(
+            f"{file.path}: unknown architecture {name or '(none)'}.",
+            f"one of: {', '.join(sorted(known))}",
+            "add its file in core/model/gguf/architectures/, or open the model's Hugging Face folder",
+            "docs/families.md",
+        )
+    shapes = {tensor.name: tensor.shape for tensor in file.tensors.values()}
+    factors = file.tensor(ROPE_FACTORS).tolist() if ROPE_FACTORS in file.tensors else None
+    try:
+        config = known[name].config(Keys(name, file.metadata, shapes, factors))
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise _unreadable(file.path, f"{error} is missing or wrong") from None
+    return known[name], {**config, **_special_ids(file.metadata)}
+
+
+def _special_ids(metadata: dict[str, Any]) -> dict[str, Any]:
+    ids = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
+    return {ours: metadata.get(f"tokenizer.ggml.{theirs}_token_id") for ours, theirs in ids.items()}
+
+
+def _state(model: Any, file: GgufFile, wanted: dict, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    for name in file.tensors:
+        if name not in wanted and name not in IGNORED and name not in _tied(model, wanted):
+            raise _unreadable(file.path, f"it holds the tensor {name}, which this architecture does not know")
+    state: dict[str, torch.Tensor] = {}
+    for name, parts in wanted.items():
+        if name not in file.tensors:
+            raise _unreadable(file.path, f"it lacks the tensor {name}")
+        if file.tensors[name].shape != stored_shape(parts, shapes):
+            found = file.tensors[name].shape
+            raise _unreadable(file.path, f"{name} has shape {found}, its keys say {stored_shape(parts, shapes)}")
+        exact = any(part.add for _, part in parts)  # an offset is taken off before the number is rounded
+        pieces = split(file.tensor(name, torch.float32 if exact else dtype), parts, shapes)
+        state |= {ours: piece.to(dtype) for ours, piece in pieces.items()}
+    return state
+
+
+def _tied(model: Any, wanted: dict) -> set[str]:
+    return {"output.weight"} if getattr(model, "tied", {}) else set()
+
+
+def _unreadable(path: Path, what: str) -> HanlinError:
+    return HanlinError(
+        f"{path}: {what}.", "a whole file of an architecture that is known", "get the file again from where it came",
+        "docs/models.md",
+    )  # fmt: skip
