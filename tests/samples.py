@@ -116,6 +116,32 @@ def varied_lines(count: int = 320) -> list[str]:
     return lines
 
 
+SPELLED = ["<s>", "</s>", "<unk>", "<0x41>", "<0xE5>", "<|endoftext|>", "<|im_end|>", "▁", "▁▁", "[UNK]", "##a"]
+MARKS = "\u0300\u0301\u0304\u0308\u030a\u030d\u0323\u0345\u0358\u3099\ufe0f\u200d"
+
+
+def wild_lines(count: int, seed: int = 1) -> list[str]:
+    """Runs of a character, tokens' names spelled out, marks in any order, characters of every block: what tokenizers
+    of different makes are apt to treat differently."""
+    draw = random.Random(seed)
+    pool = "".join(SENTENCES + CODE + EMOJI + RARE + SPACES)
+
+    def part() -> str:
+        kind, length = draw.randrange(6), draw.randint(1, 12)
+        start = draw.randrange(len(pool))
+        foreign = [(0x20, 0xD7FF), (0xF900, 0xFFFD), (0x1F000, 0x1FAFF), (0x20000, 0x2A6DF)]
+        return [
+            lambda: draw.choice("a =-😀哈 \n\t.▁") * draw.randint(1, 24),
+            lambda: "".join(draw.choices("ab -=", k=length)),
+            lambda: pool[start : start + length],
+            lambda: draw.choice(SPELLED),
+            lambda: "".join(chr(draw.randint(*draw.choice(foreign))) for _ in range(4)),
+            lambda: draw.choice("eaouAＡｶ") + "".join(draw.choices(MARKS, k=draw.randint(1, 3))),
+        ][kind]()
+
+    return ["".join(part() for _ in range(draw.randint(1, 6))) for _ in range(count)]
+
+
 def user(content: str) -> dict[str, str]:
     return {"role": "user", "content": content}
 

@@ -194,8 +194,21 @@ def runs(folder: Annotated[Path, typer.Argument()] = Path("runs")) -> None:
     list_runs(folder)
 
 
-show = typer.Typer(no_args_is_help=True, help="Look inside: model.")
-check = typer.Typer(no_args_is_help=True, help="Prove it on your own files: model.")
+@app.command()
+def export(
+    model: str,
+    format: Annotated[str, typer.Option(help="gguf (llama.cpp, Ollama) or hf (transformers, vLLM)")] = "gguf",
+    dtype: Annotated[str, typer.Option(help="gguf: f16, q8_0, q4_k …; hf: bfloat16, float16, float32")] = "",
+    out: Annotated[Path | None, typer.Option(help="file or folder to write; default under runs/")] = None,
+) -> None:
+    """Take a model elsewhere: as a GGUF file or a Hugging Face folder."""
+    from hanlin.export import export_model
+
+    export_model(model, format, dtype, out, print)
+
+
+show = typer.Typer(no_args_is_help=True, help="Look inside: model, chat.")
+check = typer.Typer(no_args_is_help=True, help="Prove it on your own files: model, export.")
 app.add_typer(show, name="show")
 app.add_typer(check, name="check")
 
@@ -208,6 +221,26 @@ def show_model(path: Path) -> None:
     print("\n".join(lines(read_anatomy(path))))
 
 
+@show.command("chat")
+def show_chat(
+    model: str,
+    conversation: Path,
+    plain: Annotated[bool, typer.Option(help="brackets instead of colours")] = False,
+) -> None:
+    """A conversation as the model reads it: what training would count as a reply is coloured."""
+    from hanlin.terminal import show_conversation
+
+    show_conversation(model, conversation, plain)
+
+
+@check.command("export")
+def check_export(path: Path) -> None:
+    """An exported file or folder in llama.cpp and transformers: the same ids, the same greedy tokens."""
+    from hanlin.checks.export import check_export as compare
+
+    compare(path, print)
+
+
 @check.command("model")
 def check_model(
     path: Path,
@@ -217,7 +250,7 @@ def check_model(
     gradients: Annotated[bool, typer.Option(help="compare every gradient too; takes twice the memory")] = True,
 ) -> None:
     """Our numbers beside those of the transformers installed here: loss, logits, hidden states, gradients."""
-    from hanlin.check import check_model as compare
+    from hanlin.checks.model import check_model as compare
 
     compare(path, tolerance, gradients, print)
 

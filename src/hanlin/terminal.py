@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.artifact import is_artifact, read_manifest
+from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Event, Listener
 
 PLAIN_SECONDS = 15.0
@@ -169,3 +171,44 @@ def _ask() -> str:
         return input("› ").strip()
     except EOFError:
         return ""
+
+
+def show_conversation(model: str, path: Path, plain: bool) -> None:
+    """A conversation file as the model reads it: trained pieces green (or in 【】), special tokens blue."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from hanlin.core.model.opening import open_source
+    from hanlin.core.text.chat import chat_tokenizer, render
+    from hanlin.core.text.chat_view import pieces
+
+    body = _read_conversation(path)
+    tokenizer = chat_tokenizer(open_source(model).tokenizer)
+    rendered = render(body["messages"], tokenizer, tools=body.get("tools"))
+    text = Text()
+    for piece in pieces(rendered, tokenizer):
+        if plain:
+            text.append(f"【{piece.text}】" if piece.trained else piece.text)
+        else:
+            text.append(piece.text, style=("bold green" if piece.trained else "cyan" if piece.special else ""))
+    Console().print(text, soft_wrap=True)
+    num_trained = sum(rendered.trained)
+    print(f"\n{len(rendered.ids):,} tokens, {num_trained:,} trained", end="")
+    print(f", {rendered.num_untrained_replies} replies can't be trained" if rendered.num_untrained_replies else "")
+
+
+def _read_conversation(path: Path) -> dict[str, Any]:
+    """{"messages": […], "tools": […]}, or the list of messages alone."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HanlinError(
+            f"{path} is not a readable conversation ({error}).",
+            'JSON: {"messages": […]}',
+            "correct the file",
+            "docs/chat.md",
+        ) from None
+    body = {"messages": body} if isinstance(body, list) else body
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+        raise HanlinError(f"{path} has no messages.", 'JSON: {"messages": […]}', "correct the file", "docs/chat.md")
+    return body

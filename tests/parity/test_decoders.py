@@ -33,7 +33,7 @@ def tolerance(case: ModuleType) -> float:
 
 @families
 @settings(max_examples=8)
-@given(data=st.data(), batch=st.integers(1, 3), length=st.integers(3, 40), seed=seeds)
+@given(data=st.data(), batch=st.integers(1, 3), length=st.integers(5, 40), seed=seeds)
 def test_logits_states_loss_and_gradients(
     case: ModuleType, data: st.DataObject, batch: int, length: int, seed: int
 ) -> None:

@@ -1,5 +1,8 @@
 """Gemma 3: a rope for each layer type, scaled or not; scale and head width of their own; the windows' pattern by number
-or by `layer_types`."""
+or by `layer_types`.
+
+Scores not scaled up: those of normed queries and keys are large, and bfloat16 then rounds them past its bound.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from hypothesis import strategies as st
 from cases.drawing import ROPES, decoder_numbers
 
 MODEL_TYPE = "gemma3_text"
-TOLERANCE = 3e-5
-"""One drawn config in a thousand is 1.4e-5 apart; transformers' own gradients are as far from those in float64."""
 
 # transformers reads `truncate` of a rope that belongs to a layer type in the wrong place, so it is always true there.
 LAYER_ROPES = ROPES.filter(lambda rope: rope["rope_type"] != "dynamic" and "truncate" not in rope)
@@ -28,7 +29,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "num_hidden_layers": count,
         "hidden_activation": draw(st.sampled_from(["gelu_pytorch_tanh", "gelu", "silu"])),
         "attention_bias": draw(st.booleans()),
-        "query_pre_attn_scalar": draw(st.sampled_from([8, 17, 64])),
+        "query_pre_attn_scalar": draw(st.sampled_from([40, 64, 144])),
         "final_logit_softcapping": draw(st.sampled_from([None, 3.0, 30.0])),
         "sliding_window": draw(st.integers(2, 50)),
         "sliding_window_pattern": draw(st.integers(1, 4)),

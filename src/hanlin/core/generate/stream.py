@@ -82,7 +82,9 @@ def stream(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) -> Ite
     for token in generate_ids(loaded, prompt, sampling):
         count += 1
         if token in loaded.stop_ids:
-            yield Piece(held, count, "stop")
+            held += decoder.finish()
+            cut = _find_stop(held, sampling.stop)
+            yield Piece(held[:cut], count, "stop")
             return
         held += decoder.push(token)
         cut = _find_stop(held, sampling.stop)
@@ -92,7 +94,9 @@ def stream(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) -> Ite
         safe = len(held) - _possible_start(held, sampling.stop)
         yield Piece(held[:safe], count)
         held = held[safe:]
-    yield Piece(held, count, "length")
+    held += decoder.finish()
+    cut = _find_stop(held, sampling.stop)
+    yield Piece(held[:cut], count, "length" if cut is None else "stop")
 
 
 def chat_prompt(loaded: Pretrained, messages: Sequence[Message]) -> list[int]:
@@ -101,7 +105,8 @@ def chat_prompt(loaded: Pretrained, messages: Sequence[Message]) -> list[int]:
 
 
 def text_prompt(loaded: Pretrained, text: str) -> list[int]:
-    """Ids of plain text as a document's beginning, as in pretraining."""
+    """Ids of plain text as a document's beginning, as in pretraining: BOS once where the model expects it, else what
+    stands before a document."""
     return [loaded.tokenizer.document_id, *loaded.tokenizer.encode(text)]
 
 

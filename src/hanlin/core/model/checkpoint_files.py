@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,10 +15,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hanlin.core.model.weights import Layout, Names, layout, place, split, stored_shape
+from hanlin.core.run.artifact import write_json
 from hanlin.core.run.errors import HanlinError, did_you_mean
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+ROTARY_COUNTERS = r".*rotary_emb\.inv_freq"
+"""Frequencies that old files of every family carry as if they were weights."""
 AGAIN = "get the folder again from where it came"
 
 
@@ -66,55 +70,83 @@ def _shards(folder: Path) -> list[Path]:
     return paths
 
 
-def load_weights(
-    model: nn.Module,
-    names: Names,
-    folder: Path,
-    dtype: torch.dtype | None = None,
-    prefix: str = "",
-    ignored: Sequence[str] = (),
-    renamed: Mapping[str, str] | None = None,
-) -> dict[str, torch.Tensor]:
-    """Our parameters' values, read tensor by tensor: the peak is the model and what one file holds.
+class FolderState(Mapping[str, torch.Tensor]):
+    """Our parameters' values in a folder's files, read when they are asked for. Names and shapes are checked at once.
 
     prefix: may be missing in a checkpoint's names (a bare GPT-2 or BERT), or be there where `names` has none. ignored:
     patterns of tensors a family stores and does not need. renamed: pieces of names that old files write otherwise, old
     → new. Raises HanlinError naming a tensor that is missing, unknown or of another shape.
     """
-    wanted = layout(model, names)
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    state: dict[str, torch.Tensor] = {}
-    for path in weight_files(folder):
-        for key, tensor in _tensors(path):
-            for old, new in (renamed or {}).items():
-                key = key.replace(old, new)
-            known = next((k for k in (key, prefix + key, key.removeprefix(prefix)) if k in wanted), None)
-            if known is None:
-                _refuse_unknown(path, key, wanted, (*ignored, *_tied_names(model, names)))
-                continue
-            pieces = _split(path, known, tensor, wanted[known], shapes)
-            state |= {name: piece.to(dtype) if dtype else piece for name, piece in pieces.items()}
-    for key, parts in wanted.items():
-        if parts[0][0] not in state:
-            raise HanlinError(
-                f"{folder} lacks the tensor {key}.",
-                "the weights of the model its config describes",
-                AGAIN,
-                "docs/models.md",
-            )
-    return state
+
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Names,
+        folder: Path,
+        prefix: str = "",
+        ignored: Sequence[str] = (),
+        renamed: Mapping[str, str] | None = None,
+    ):
+        self._shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        self._wanted = layout(model, names)
+        self._files: dict[str, tuple[Path, str]] = {}
+        may_be_there = (*ignored, ROTARY_COUNTERS, *_tied_names(model, names))
+        for path in weight_files(folder):
+            for key, shape in _headers(path):
+                name = key
+                for old, new in (renamed or {}).items():
+                    name = name.replace(old, new)
+                known = next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in self._wanted), None)
+                if known is None:
+                    _refuse_unknown(path, name, self._wanted, may_be_there)
+                    continue
+                _check_shape(path, known, shape, stored_shape(self._wanted[known], self._shapes))
+                self._files[known] = path, key
+        for name in self._wanted:
+            if name not in self._files:
+                raise HanlinError(
+                    f"{folder} lacks the tensor {name}.",
+                    "the weights of the model its config describes",
+                    AGAIN,
+                    "docs/models.md",
+                )
+        self._places = {parameter: name for name, parts in self._wanted.items() for parameter, _ in parts}
+
+    def pieces(self) -> Iterator[dict[str, torch.Tensor]]:
+        """All values, one stored tensor after another."""
+        for name, parts in self._wanted.items():
+            yield split(_tensor(*self._files[name]), parts, self._shapes)
+
+    def __getitem__(self, parameter: str) -> torch.Tensor:
+        name = self._places[parameter]
+        return split(_tensor(*self._files[name]), self._wanted[name], self._shapes)[parameter]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
 
 
-def _tensors(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, torch.Tensor]]:
+def _headers(path: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a file's tensors."""
     try:
         with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 (not a dict)
-                if wanted is None or key in wanted:
-                    yield key, file.get_tensor(key)
-    except SafetensorError as error:
-        raise HanlinError(
-            f"{path} is not readable safetensors ({error}).", "a whole file", AGAIN, "docs/models.md"
-        ) from None
+            return [(key, tuple(file.get_slice(key).get_shape())) for key in file.keys()]  # noqa: SIM118 (no dict)
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _tensor(path: Path, key: str) -> torch.Tensor:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> HanlinError:
+    return HanlinError(f"{path} is not readable safetensors ({error}).", "a whole file", AGAIN, "docs/models.md")
 
 
 def stored_apart(model: nn.Module, names: Names, folder: Path) -> list[str]:
@@ -122,11 +154,15 @@ def stored_apart(model: nn.Module, names: Names, folder: Path) -> list[str]:
     says, they are not tied (transformers 5 writes into every T5's config that its head is)."""
     tied: dict[str, str] = getattr(model, "tied", {})
     own = {place(name, names).name: name for name in tied}
-    stored = {own[key]: tensor for path in weight_files(folder) for key, tensor in _tensors(path, own)}
-    keys = {place(tied[name], names).name for name in stored}
-    sources = {key: tensor for path in weight_files(folder) for key, tensor in _tensors(path, keys)}
-    pairs = [(name, tensor, sources.get(place(tied[name], names).name)) for name, tensor in stored.items()]
-    return [name for name, a, b in pairs if b is not None and not torch.equal(a, b.to(a.dtype))]
+    files = {key: path for path in weight_files(folder) for key, _ in _headers(path)}
+    apart = []
+    for key, name in own.items():
+        source = place(tied[name], names).name
+        if key in files and source in files:
+            values, others = _tensor(files[key], key), _tensor(files[source], source)
+            if not torch.equal(values, others.to(values.dtype)):
+                apart.append(name)
+    return apart
 
 
 def _tied_names(model: nn.Module, names: Names) -> list[str]:
@@ -134,18 +170,14 @@ def _tied_names(model: nn.Module, names: Names) -> list[str]:
     return [re.escape(place(name, names).name) for name in getattr(model, "tied", {})]
 
 
-def _split(
-    path: Path, key: str, tensor: torch.Tensor, parts: list, shapes: Mapping[str, torch.Size]
-) -> dict[str, torch.Tensor]:
-    try:
-        return split(tensor, parts, shapes)
-    except ValueError:
+def _check_shape(path: Path, key: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
         raise HanlinError(
-            f"{path}: {key} has shape {tuple(tensor.shape)}, the config says {stored_shape(parts, shapes)}.",
+            f"{path}: {key} has shape {found}, the config says {expected}.",
             "weights that fit the config",
             AGAIN,
             "docs/models.md",
-        ) from None
+        )
 
 
 def _refuse_unknown(path: Path, key: str, wanted: Layout, ignored: Sequence[str]) -> None:
@@ -158,6 +190,35 @@ def _refuse_unknown(path: Path, key: str, wanted: Layout, ignored: Sequence[str]
         "look whether config.json belongs to these weights",
         "docs/models.md",
     )
+
+
+MAX_SHARD_BYTES = 2 * 2**30
+"""A model larger than this is written as several files, so that no more than this is held."""
+
+
+def write_weights(
+    folder: Path, tensors: Iterable[tuple[str, torch.Tensor]], sizes: Mapping[str, int], most: int = MAX_SHARD_BYTES
+) -> None:
+    """One file, or shards with an index. tensors: name and value, made when their turn comes. sizes: bytes of each."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if shards[-1] and filled + size > most:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    values = iter(tensors)
+    if len(shards) == 1:
+        write_tensors(folder / WEIGHTS_FILE, dict(values))
+        return
+    index: dict[str, str] = {}
+    for number, names in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_tensors(folder / file, dict(islice(values, len(names))))
+        index |= dict.fromkeys(names, file)
+    facts = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": index}
+    write_json(folder / INDEX_FILE, facts)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

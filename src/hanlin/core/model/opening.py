@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from hanlin.core.model.gguf.loading import load_gguf_model
-from hanlin.core.model.pretrained import CONFIG_FILE, Pretrained, load
+from hanlin.core.model.gguf.loading import load_gguf_model, open_gguf_weights
+from hanlin.core.model.gguf.reader import GgufFile
+from hanlin.core.model.gguf.writing import Source
+from hanlin.core.model.pretrained import (
+    CONFIG_FILE,
+    Pretrained,
+    folder_state,
+    load,
+    model_without_weights,
+    read_generation,
+)
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit, silent
 from hanlin.core.run.sources import SCHEMES, fetch
 from hanlin.core.text.gguf_vocabulary import tokenizer_of
+from hanlin.core.text.tokenizer import load_tokenizer
 
 GGUF_SUFFIX = ".gguf"
 
@@ -22,6 +33,17 @@ def open_model(address: str | Path, dtype: torch.dtype | None = None, emit: Emit
     missing or does not fit."""
     path = locate_model(address, emit)
     return _open_gguf(path, dtype) if path.suffix == GGUF_SUFFIX else load(path, dtype)
+
+
+def open_source(address: str | Path, emit: Emit = silent) -> Source:
+    """The same model for writing: its weights are read one tensor at a time, when they are asked for."""
+    path = locate_model(address, emit)
+    if path.suffix == GGUF_SUFFIX:
+        model, family, state = open_gguf_weights(path)
+        return Source(family, model, state, tokenizer_of(state.file.metadata), path.stem, _generation(state.file))
+    model, family = model_without_weights(path)
+    weights, name = folder_state(model, family, path), path.resolve().name
+    return Source(family, model, weights, load_tokenizer(path), name, read_generation(path))
 
 
 def locate_model(address: str | Path, emit: Emit = silent) -> Path:
@@ -64,5 +86,11 @@ def _open_gguf(path: Path, dtype: torch.dtype | None) -> Pretrained:
             "get the file again from where it came",
             "docs/models.md",
         )
-    stops = {model.config.get("eos_token_id"), file.metadata.get("tokenizer.ggml.eot_token_id")} - {None}
-    return Pretrained(model, tokenizer, family, path, {"eos_token_id": sorted(stops)} if stops else {})
+    return Pretrained(model, tokenizer, family, path, _generation(file))
+
+
+def _generation(file: GgufFile) -> dict[str, Any]:
+    """generation_config.json of a GGUF file: the tokens that end a reply."""
+    named = (file.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
+    stops = {token for token in named if token is not None}
+    return {"eos_token_id": sorted(stops)} if stops else {}

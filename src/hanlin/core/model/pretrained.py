@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +17,13 @@ import torch
 from torch import nn
 
 from hanlin.core.model import families
-from hanlin.core.model.checkpoint_files import AGAIN, WEIGHTS_FILE, load_weights, stored_apart, write_tensors
+from hanlin.core.model.checkpoint_files import AGAIN, FolderState, stored_apart, write_weights
 from hanlin.core.model.config import ModelConfig
 from hanlin.core.model.decoder import Decoder, tie, untie
-from hanlin.core.model.weights import join, layout
+from hanlin.core.model.weights import join, layout, stored_shape
 from hanlin.core.run.artifact import write_json
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.chat import template_hash
+from hanlin.core.text.chat import stop_token, template_hash
 from hanlin.core.text.tokenizer import Tokenizer, load_tokenizer
 
 CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
@@ -48,9 +50,18 @@ class Pretrained:
 
     @property
     def stop_ids(self) -> frozenset[int]:
+        """The tokens that end a reply: those the model names, and the one its chat template puts behind a reply."""
         stop = self.generation.get("eos_token_id")
         stop = self.tokenizer.eos_id if stop is None else stop
-        return frozenset(stop if isinstance(stop, list) else [stop])
+        named = frozenset(stop if isinstance(stop, list) else [stop])
+        return named | self._template_stop
+
+    @cached_property
+    def _template_stop(self) -> frozenset[int]:
+        if not self.tokenizer.chat_template:
+            return frozenset()
+        name = stop_token(self.tokenizer)
+        return frozenset([self.tokenizer.id_of(name)]) if name else frozenset()
 
 
 def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:
@@ -66,14 +77,31 @@ def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:
             "put the model's own tokenizer.json into the folder",
             "docs/models.md",
         )
-    generation_file = folder / GENERATION_FILE
-    generation = json.loads(generation_file.read_text(encoding="utf-8")) if generation_file.exists() else {}
+    generation = read_generation(folder)
     _check_template(folder, tokenizer, generation)
     return Pretrained(model, tokenizer, family, folder, generation)
 
 
+def read_generation(folder: Path) -> dict[str, Any]:
+    """generation_config.json, {} where there is none."""
+    file = folder / GENERATION_FILE
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except ValueError as error:
+        raise HanlinError(
+            f"{file} is not readable JSON ({error}).", "the model's own", AGAIN, "docs/models.md"
+        ) from None
+
+
 def load_model(folder: Path, dtype: torch.dtype | None = None) -> tuple[Any, ModuleType]:
     """The model of a folder, in evaluation mode, and its family; the folder needs no tokenizer."""
+    model, family = model_without_weights(folder)
+    give_weights(model, read_state(model, family, folder, dtype))
+    return model.eval(), family
+
+
+def model_without_weights(folder: Path) -> tuple[Any, ModuleType]:
+    """The model a folder's config describes, its parameters without storage, and its family."""
     config = read_config(folder)
     family = family_of(config, folder)
     try:
@@ -87,25 +115,40 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> tuple[Any, Mod
         ) from None
     for name in stored_apart(model, family.names(config), folder):
         untie(model, name)
-    give_weights(model, read_state(model, family, folder, dtype))
-    return model.eval(), family
+    return model, family
 
 
 def read_state(
     model: Any, family: ModuleType, folder: Path, dtype: torch.dtype | None = None
 ) -> dict[str, torch.Tensor]:
-    """A folder's weights under the names of the model's parameters."""
+    """A folder's weights under the names of the model's parameters, read tensor by tensor: the peak is the model and
+    what one file holds."""
+    state: dict[str, torch.Tensor] = {}
+    for pieces in folder_state(model, family, folder).pieces():
+        state |= {name: piece.to(dtype) if dtype else piece for name, piece in pieces.items()}
+    return state
+
+
+def folder_state(model: Any, family: ModuleType, folder: Path) -> FolderState:
+    """The same weights, read when they are asked for."""
     prefix, ignored = getattr(family, "PREFIX", ""), getattr(family, "IGNORED", ())
     renamed = getattr(family, "RENAMED", None)
-    return load_weights(model, family.names(model.config), folder, dtype, prefix, ignored, renamed)
+    return FolderState(model, family.names(model.config), folder, prefix, ignored, renamed)
 
 
 def save(
-    folder: Path, model: nn.Module, family: ModuleType, tokenizer: Tokenizer, generation: dict[str, Any] | None = None
+    folder: Path,
+    model: nn.Module,
+    family: ModuleType,
+    tokenizer: Tokenizer,
+    generation: dict[str, Any] | None = None,
+    state: Mapping[str, torch.Tensor] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a folder that `load` and transformers' from_pretrained open, without remote code."""
-    special = {"bos_token_id": None, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
-    save_model(folder, model, family, special)
+    """Write a folder that `load` and transformers' from_pretrained open, without remote code. state, dtype: as in
+    `save_model`."""
+    special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
+    save_model(folder, model, family, special, state, dtype)
     tokenizer.save(folder)
     write_json(
         folder / GENERATION_FILE,
@@ -118,13 +161,27 @@ def save(
     )
 
 
-def save_model(folder: Path, model: Any, family: ModuleType, settings: dict[str, Any] | None = None) -> None:
-    """config.json, with `settings` over what the model came with, and the weights under the family's own names."""
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    write_json(folder / CONFIG_FILE, {**model.config, "dtype": dtype, **(settings or {})})
-    state = {name: value.detach() for name, value in model.named_parameters()}
+def save_model(
+    folder: Path,
+    model: Any,
+    family: ModuleType,
+    settings: dict[str, Any] | None = None,
+    state: Mapping[str, torch.Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """config.json, with `settings` over what the model came with, and the weights under the family's own names.
+
+    state, dtype: values of the parameters, where they are not the model's own, and what they are stored as.
+    """
+    state = {name: value.detach() for name, value in model.named_parameters()} if state is None else state
+    stored_dtype = dtype or next(iter(state.values())).dtype
+    name = str(stored_dtype).removeprefix("torch.")
+    write_json(folder / CONFIG_FILE, {**model.config, "dtype": name, **(settings or {})})
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     stored = layout(model, family.names(model.config))
-    write_tensors(folder / WEIGHTS_FILE, {key: join(parts, state) for key, parts in stored.items()})
+    sizes = {key: stored_dtype.itemsize * math.prod(stored_shape(parts, shapes)) for key, parts in stored.items()}
+    values = ((key, join(parts, state).to(stored_dtype)) for key, parts in stored.items())
+    write_weights(folder, values, sizes)
 
 
 def empty_model(family: ModuleType, config: ModelConfig) -> Any:

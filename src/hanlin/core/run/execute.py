@@ -85,7 +85,7 @@ def execute(
     partial = out.with_name(out.name + ".partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_full_disk(out.parent)
+        refuse_full_disk(out.parent)
         with _locked(partial):
             _prepare_partial(partial, wanted_id, room, resolved)
             result = _work(room, config, inputs, partial, listeners)
@@ -223,12 +223,12 @@ def machine_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _refuse_full_disk(folder: Path) -> None:
+def refuse_full_disk(folder: Path, needed_bytes: int = NEEDED_FREE_BYTES) -> None:
     free = shutil.disk_usage(folder).free
-    if free < NEEDED_FREE_BYTES:
+    if free < needed_bytes:
         raise HanlinError(
             f"Only {free / 2**20:.0f} MiB are free where {folder} stands.",
-            f"at least {NEEDED_FREE_BYTES / 2**20:.0f} MiB, so that nothing is lost half-way",
+            f"at least {needed_bytes / 2**20:.0f} MiB, so that nothing is lost half-way",
             "free some space, or choose another disk with out=…",
             "docs/runs.md#disk",
         )

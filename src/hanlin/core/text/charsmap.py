@@ -138,16 +138,18 @@ def _text(data: bytes, name: str) -> str:
 
 def _unwanted(singles: dict[str, str], several: dict[str, str]) -> str:
     """Where NFC would compose or sort and the map does not: between "ü" and a macron, for it knows u, dots and macron
-    only; between two marks that follow each other in none of its rules; after a letter that becomes one with marks."""
-    composing = {source[0] for source in several}
-    with_marks = [letter for letter, target in singles.items() if target and unicodedata.combining(target[-1])]
-    closed = re.escape("".join(letter for letter in with_marks if letter not in composing))
+    only; and between marks that follow each other in none of its rules. What a mark is tells what the map makes of a
+    character: Japanese half-width "ﾞ" becomes one."""
     split_pairs = {pair for pair in compositions() if "".join(pair) not in several}
     marks_in_rules = {pair for source in several for pair in pairwise(source[1:])}
     places = [f"(?<={first})(?={second})" for first, second in _by_second(split_pairs)]
     allowed = "|".join(f"(?<={first}){second}" for first, second in _by_second(marks_in_rules))
-    places += [rf"(?<=[{closed}])(?=\p{{M}})"] if closed else []
-    return "|".join([*places, rf"(?<=\p{{M}})(?=\p{{M}})(?!{allowed or '(?!)'})"])
+    composing = {source[0] for source in several}
+    become_marks = {letter for letter, target in singles.items() if target and unicodedata.combining(target[0])}
+    end_in_marks = {letter for letter, target in singles.items() if target and unicodedata.combining(target[-1])}
+    first = re.escape("".join(sorted(end_in_marks - composing | become_marks)))
+    second = re.escape("".join(sorted(become_marks)))
+    return "|".join([*places, rf"(?<=[\p{{M}}{first}])(?=[\p{{M}}{second}])(?!{allowed or '(?!)'})"])
 
 
 def _by_second(pairs: set[tuple[str, str]]) -> list[tuple[str, str]]:

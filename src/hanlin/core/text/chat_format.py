@@ -81,7 +81,7 @@ def _learn(template: str, tokenizer: Tokenizer) -> ChatFormat:
 
 
 def _rendered(template: str, variables: Mapping[str, str], messages: Sequence[Message]) -> str:
-    """ "" where the template refuses a conversation like this one."""
+    """Nothing where the template refuses a conversation like this one."""
     given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": False, **variables}
     try:
         return run_template(template, given)

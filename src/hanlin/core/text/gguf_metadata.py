@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import NoReturn
 
 from tokenizers import models
@@ -94,14 +95,18 @@ def _gpt2(tokenizer: Tokenizer, num_rows: int) -> dict[str, Value]:
 
 
 def _llama(tokenizer: Tokenizer, num_rows: int) -> dict[str, Value]:
-    """SentencePiece's BPE: llama.cpp has scores instead of merges, and only the space in front for a normaliser."""
+    """SentencePiece's BPE: llama.cpp has scores instead of merges, and only the space in front for a normaliser.
+
+    A token that holds the character NUL is lost there, and NUL becomes its byte token.
+    """
     prefixed = _has_prefix(tokenizer)
     types, names = token_types(tokenizer, num_rows), _names(tokenizer, num_rows)
     runs = {name for name, kind in zip(names, types) if kind == USER_DEFINED and not name.strip(SPACE)}
     normal = {name for name, kind in zip(names, types) if kind == NORMAL}
-    if runs and not _takes_runs_first(tokenizer, runs, normal):
+    pairs = _pairs(tokenizer)
+    if runs and not _takes_runs_first(tokenizer, pairs, runs, normal):
         _refuse("merges spaces with words before spaces with each other")
-    scores = _scores(tokenizer, normal)
+    scores = _scores(pairs, normal)
     return {
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.pre": "default",
@@ -132,22 +137,22 @@ def _has_prefix(tokenizer: Tokenizer) -> bool:
     return steps == known[1]
 
 
-def _scores(tokenizer: Tokenizer, normal: set[str]) -> dict[str, float]:
+def _scores(pairs: list[tuple[str, str]], normal: set[str]) -> dict[str, float]:
     """A score for every token a merge makes: the earlier, the greater. llama.cpp merges any two neighbours that make a
     token, so the merges must be all such pairs, token by token."""
-    pairs = [pair for pair in _pairs(tokenizer) if "".join(pair) in normal]
-    made = list(dict.fromkeys("".join(pair) for pair in pairs))
-    if [token for token, before in zip(map("".join, pairs[1:]), map("".join, pairs)) if token != before] != made[1:]:
+    products = ["".join(pair) for pair in pairs]
+    made = [token for token, _ in groupby(token for token in products if token in normal)]
+    if len(set(made)) != len(made):
         _refuse("makes one token at several places of its merges")
-    if set(pairs) != set(merges_of(sorted(normal), normal)):
+    if {pair for pair, token in zip(pairs, products) if token in normal} != set(merges_of(list(normal), normal)):
         _refuse("does not merge every two neighbours that make a token")
     return {token: -float(place) for place, token in enumerate(made)}
 
 
-def _takes_runs_first(tokenizer: Tokenizer, runs: set[str], normal: set[str]) -> bool:
+def _takes_runs_first(tokenizer: Tokenizer, pairs: list[tuple[str, str]], runs: set[str], normal: set[str]) -> bool:
     """Whether several spaces become Gemma's tokens for them before anything merges, as they do in llama.cpp, which cuts
     a user's own tokens out of the raw text, the longest first."""
-    made = map("".join, _pairs(tokenizer))
+    made = map("".join, pairs)
     of_spaces = [token in runs for token in made if token in runs or token in normal]
     longest_first = sorted(runs, key=len, reverse=True)
     spaces = (SPACE * count for count in range(1, 2 * len(longest_first[0])))

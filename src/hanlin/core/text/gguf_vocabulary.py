@@ -5,7 +5,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer; what the ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -71,38 +71,45 @@ def tokenizer_of(metadata: Mapping[str, Any]) -> Tokenizer:
 
 def _stored(metadata: Mapping[str, Any]) -> Stored:
     kind = metadata.get("tokenizer.ggml.model")
-    if kind not in _BUILD:
+    if not isinstance(kind, str) or kind not in _BUILD:
         raise HanlinError(
             f'This GGUF file has a tokenizer of the kind "{kind}".',
             f"one of: {', '.join(_BUILD)}",
             "take the tokenizer.json of the model's Hugging Face folder",
             "docs/models.md",
         )
-    tokens = _list(metadata, "tokens", str)
-    kinds = _list(metadata, "token_type", int) or [NORMAL] * len(tokens)
-    scores = _list(metadata, "scores", (int, float)) or [0.0] * len(tokens)
+    tokens = _list(metadata, "tokens")
+    kinds = _list(metadata, "token_type") or [NORMAL] * len(tokens)
+    scores = _list(metadata, "scores") or [0.0] * len(tokens)
     if not tokens or len(kinds) < len(tokens) or len(scores) < len(tokens):
         _refuse(f"lists {len(tokens)} tokens, {len(kinds)} types and {len(scores)} scores")
+    if not all(isinstance(text, str) for text in tokens):
+        _refuse("has tokens that are no texts")
     named = [text or f"[EMPTY_{place}]" for place, text in enumerate(tokens)]
     if len(set(named)) != len(named):
         _refuse("lists a token twice")
-    ids = {}
-    for use in USES:
-        place = metadata.get(f"tokenizer.ggml.{use}_token_id", _DEFAULT_IDS[kind].get(use))
-        if place is not None and not 0 <= int(place) < len(tokens):
+    try:
+        pieces = [Piece(*piece) for piece in zip(named, map(float, scores), map(int, kinds))]
+        ids = {use: int(place) for use in USES if (place := _id_of(metadata, use, kind)) is not None}
+    except (TypeError, ValueError, OverflowError) as error:
+        _refuse(f"has no number where one belongs ({error})")
+    for use, place in ids.items():
+        if not 0 <= place < len(tokens):
             _refuse(f"says token {place} is its {use} token and has {len(tokens)}")
-        if place is not None:
-            ids[use] = int(place)
-    pieces = [Piece(*piece) for piece in zip(named, map(float, scores), map(int, kinds))]
     return Stored(kind, pieces, ids, metadata)
 
 
-def _list(metadata: Mapping[str, Any], name: str, kind: Any) -> list[Any]:
+def _id_of(metadata: Mapping[str, Any], use: str, kind: str) -> Any:
+    return metadata.get(f"tokenizer.ggml.{use}_token_id", _DEFAULT_IDS[kind].get(use))
+
+
+def _list(metadata: Mapping[str, Any], name: str) -> list[Any]:
     value = metadata.get(f"tokenizer.ggml.{name}")
-    values = [] if value is None or isinstance(value, str) else list(value)
-    if kind is str and not all(isinstance(item, str) for item in values):
-        _refuse(f"has {name} that are no texts")
-    return values
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        _refuse(f"has no list of {name}")
+    return list(value)
 
 
 def _llama(stored: Stored) -> tuple[Backend, bool]:
@@ -123,7 +130,7 @@ def _llama(stored: Stored) -> tuple[Backend, bool]:
     )
     spaces = normalizers.Replace(" ", SPACE)
     backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), spaces] if prefixed else [spaces])
-    backend.decoder = sentencepiece.decoder_of(falls_back, prefixed)
+    backend.decoder = sentencepiece.decoder_of(falls_back, int(prefixed))
     return backend, True
 
 
@@ -133,7 +140,7 @@ def _gpt2(stored: Stored) -> tuple[Backend, bool]:
     backend = Backend(
         models.BPE(
             vocab={piece.text: place for place, piece in enumerate(stored.pieces)},
-            merges=[_pair(merge) for merge in _list(stored.facts, "merges", str)],
+            merges=[_pair(merge) for merge in _list(stored.facts, "merges")],
             ignore_merges=cut.whole_first,
         )
     )

@@ -78,6 +78,10 @@ GGML_CUTS = {
 }
 """What llama.cpp implements, by its name there (`tokenizer.ggml.pre`). A file can't bring its own pattern."""
 
+APPROXIMATE = frozenset({"gpt-4o", "tekken"})
+"""Read, not written: here llama.cpp leaves combining marks out of words (Taiwanese "hō͘-lâm") and knows the case of
+ASCII letters alone."""
+
 _ALIASES = {
     "qwen2": "stablelm2 hunyuan solar-open megrez deepseek-r1-qwen kormo f2llmv2 grok-2",
     "llama-bpe": "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
@@ -115,12 +119,13 @@ def ggml_pre(tokenizer: Tokenizer, name: str | None = None) -> str:
     """The name under which llama.cpp's pre-tokenizer cuts as this tokenizer does: `name`, where it is one, else the
     first in `GGML_CUTS`. Raises HanlinError where there is none."""
     cut = cut_of(tokenizer)
-    fitting = [known for known, place in GGML_NAMES.items() if cut == GGML_CUTS[place]]
+    fitting = [known for known, place in GGML_NAMES.items() if cut == GGML_CUTS[place] and place not in APPROXIMATE]
     if not fitting or (name is not None and name not in fitting):
+        exact = [known for known in GGML_CUTS if known not in APPROXIMATE]
         wanted = f'"{name}"' if name is not None else "every one"
         raise HanlinError(
             f"The tokenizer does not cut text as llama.cpp's {wanted} does, so its ids would differ there.",
-            f"a pre-tokenizer of {', '.join(GGML_CUTS)}, then bytes, without another normaliser",
+            f"cuts as of {', '.join(exact)}, then bytes, without another normaliser",
             "use a tokenizer of hanlin tokenize, or that of a model llama.cpp knows",
             "src/hanlin/shape/quantize/README.md",
         )

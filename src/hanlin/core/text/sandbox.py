@@ -182,7 +182,7 @@ class _Counting(NodeTransformer):
 _STEP, _MEASURE = "count a step", "measure a value"  # no template can spell a name with spaces
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filtered(node: Any, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
@@ -242,7 +242,7 @@ def _raise_exception(message: Any) -> None:
 
 def _environment() -> Environment:
     """Settings and names are those transformers gives to chat templates."""
-    made = _Sandbox(
+    made: Any = _Sandbox(
         trim_blocks=True,
         lstrip_blocks=True,
         optimized=False,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -20,14 +19,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.charsmap import normalizers_of
 from hanlin.core.text.merges import LONGEST_TOKEN, merges_of
+from hanlin.core.text.protobuf import bytes_in, fields_of, number_in
 
 UNIGRAM, BPE = 1, 2
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Kinds of pieces; GGUF's `tokenizer.ggml.token_type` counts the same way."""
 
-SPACE = "▁"
-
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+SPACE, ALL_SPACES = "▁", 1_000_000
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,13 @@ def read(path: Path) -> tuple[Tokenizer, dict[str, str]]:
 def parse(data: bytes, name: str = "the file") -> Model:
     model = Model()
     try:
-        for number, value in _fields(data):
+        for number, value in fields_of(data):
             if number == 1:
-                model.pieces.append(_piece(_bytes(value)))
+                model.pieces.append(_piece(bytes_in(value)))
             elif number == 2:
-                _read_trainer(model, _bytes(value))
+                _read_trainer(model, bytes_in(value))
             elif number == 3:
-                _read_normalizer(model, _bytes(value))
+                _read_normalizer(model, bytes_in(value))
     except (ValueError, struct.error) as error:  # UnicodeDecodeError is a ValueError
         _refuse(name, f"is not a SentencePiece model ({error})")
     check(model, name)
@@ -96,21 +94,22 @@ def backend_of(model: Model, name: str = "the model") -> Tokenizer:
         steps = [*normalizers_of(model.charsmap, name), *steps]
     if steps:
         backend.normalizer = normalizers.Sequence(steps)
-    backend.decoder = decoder_of(model.byte_fallback, model.add_dummy_prefix)
+    prefix_spaces = ALL_SPACES if model.remove_extra_whitespaces else int(model.add_dummy_prefix)
+    backend.decoder = decoder_of(model.byte_fallback, prefix_spaces)
     special = [piece.text for piece in pieces if piece.kind in (CONTROL, UNKNOWN)]
     backend.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in special])
     backend.add_tokens([AddedToken(text, normalized=_is_stable(backend, text), special=False) for text in defined])
     return backend
 
 
-def decoder_of(byte_fallback: bool, dummy_prefix: bool) -> decoders.Decoder:
-    """▁ → space, bytes → characters, and the space that was put in front taken away."""
+def decoder_of(byte_fallback: bool, prefix_spaces: int) -> decoders.Decoder:
+    """▁ → space, bytes → characters, and up to `prefix_spaces` in front taken away."""
     steps: list[decoders.Decoder] = [decoders.Replace(SPACE, " ")]
     if byte_fallback:
         steps.append(decoders.ByteFallback())
     steps.append(decoders.Fuse())
-    if dummy_prefix:
-        steps.append(decoders.Strip(" ", 1, 0))
+    if prefix_spaces:
+        steps.append(decoders.Strip(" ", prefix_spaces, 0))
     return decoders.Sequence(steps)
 
 
@@ -173,44 +172,44 @@ def _spaces(model: Model, defined: list[str]) -> list[normalizers.Normalizer]:
 
 def _piece(data: memoryview) -> Piece:
     text, score, kind = "", 0.0, NORMAL
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
-            text = bytes(_bytes(value)).decode()
+            text = bytes(bytes_in(value)).decode()
         elif number == 2:
-            (score,) = struct.unpack("<f", _bytes(value))
+            (score,) = struct.unpack("<f", bytes_in(value))
         elif number == 3:
-            kind = _number(value)
+            kind = number_in(value)
     return Piece(text, score, kind)
 
 
 def _read_trainer(model: Model, data: memoryview) -> None:
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 3:
-            model.algorithm = _number(value)
+            model.algorithm = number_in(value)
         elif number == 24:
-            model.suffix_spaces = bool(_number(value))
+            model.suffix_spaces = bool(number_in(value))
         elif number == 35:
-            model.byte_fallback = bool(_number(value))
+            model.byte_fallback = bool(number_in(value))
         elif number == 40:
-            model.unk_id = _number(value)
+            model.unk_id = number_in(value)
         elif number == 41:
-            model.bos_id = _number(value)
+            model.bos_id = number_in(value)
         elif number == 42:
-            model.eos_id = _number(value)
+            model.eos_id = number_in(value)
         elif number == 43:
-            model.pad_id = _number(value)
+            model.pad_id = number_in(value)
 
 
 def _read_normalizer(model: Model, data: memoryview) -> None:
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 2:
-            model.charsmap = bytes(_bytes(value))
+            model.charsmap = bytes(bytes_in(value))
         elif number == 3:
-            model.add_dummy_prefix = bool(_number(value))
+            model.add_dummy_prefix = bool(number_in(value))
         elif number == 4:
-            model.remove_extra_whitespaces = bool(_number(value))
+            model.remove_extra_whitespaces = bool(number_in(value))
         elif number == 5:
-            model.escape_whitespaces = bool(_number(value))
+            model.escape_whitespaces = bool(number_in(value))
 
 
 def check(model: Model, name: str) -> None:
@@ -241,54 +240,3 @@ def _refuse(name: str, cause: str) -> NoReturn:
         "take the model's tokenizer.json instead",
         "docs/models.md",
     )
-
-
-def _fields(data: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(number, value) of a message's fields: an int for a varint, else the bytes. Raises ValueError at the first
-    thing that does not fit into the message."""
-    view = memoryview(data)
-    place = 0
-    while place < len(view):
-        key, place = _varint(view, place)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, place = _varint(view, place)
-            yield number, value
-            continue
-        if wire == _BYTES:
-            size, place = _varint(view, place)
-        elif wire in (_FOUR, _EIGHT):
-            size = 4 if wire == _FOUR else 8
-        else:
-            raise ValueError(f"wire type {wire} at byte {place}")
-        if size > len(view) - place:
-            raise ValueError(f"{size} bytes promised at byte {place}, {len(view) - place} left")
-        yield number, view[place : place + size]
-        place += size
-
-
-def _varint(view: memoryview, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if place >= len(view):
-            raise ValueError("it ends inside a number")
-        byte = view[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-    raise ValueError(f"an endless number at byte {place}")
-
-
-def _number(value: int | memoryview) -> int:
-    """An int32 or enum: negative numbers are written as 64 bits."""
-    if not isinstance(value, int):
-        raise ValueError("bytes where a number belongs")
-    value &= (1 << 32) - 1
-    return value - (1 << 32) if value >= 1 << 31 else value
-
-
-def _bytes(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise ValueError("a number where bytes belong")
-    return value

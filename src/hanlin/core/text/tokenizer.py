@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as Backend
 from hanlin.core.run.artifact import write_atomic, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.decoding import Plan, TextStream, plan_of
+from hanlin.core.text.original_files import MODEL_FILE, read_original
 from hanlin.core.text.plain_text import PlainText
 
 END_OF_TEXT, IM_START, IM_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
@@ -271,8 +272,8 @@ def named_tokens(settings: dict) -> list[str]:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of an artifact or a Hugging Face folder."""
-    path = folder / TOKENIZER_FILE
-    if not path.exists():
+    path, original = folder / TOKENIZER_FILE, folder / MODEL_FILE
+    if not path.exists() and not original.exists():
         raise HanlinError(
             f"{folder} has no {TOKENIZER_FILE}.",
             "a folder with a tokenizer",
@@ -280,6 +281,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             "src/hanlin/make/tokenize/README.md",
         )
     settings = settings_in(folder)
+    if not path.exists():
+        return Tokenizer(*read_original(original, settings))
     try:
         backend = Backend.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for every unreadable file

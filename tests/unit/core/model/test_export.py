@@ -12,8 +12,8 @@ from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 
 from hanlin.core.model import gguf
-from hanlin.core.model.gguf.writing import as_stored, export_gguf
 from hanlin.core.model.ggml import F16, F32, Q8_0
+from hanlin.core.model.gguf.writing import as_stored, export_gguf
 from hanlin.core.model.pretrained import load
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.gguf_metadata import token_types, tokenizer_metadata

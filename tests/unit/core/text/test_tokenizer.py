@@ -14,8 +14,8 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.pretokenize import ggml_pre, new_backend
 from hanlin.core.text.byte_symbols import symbol_of_byte
+from hanlin.core.text.pretokenize import ggml_pre, new_backend
 from hanlin.core.text.tokenizer import IM_END, SPECIAL_TOKENS, StreamDecoder, Tokenizer, load_tokenizer
 
 TEXT = st.text(

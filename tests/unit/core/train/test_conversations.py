@@ -10,6 +10,7 @@ from samples import CONVERSATIONS, assistant, system, user
 from toy import VOCAB, small_decoder
 
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.chat import CHATML
 from hanlin.core.text.documents import Row
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.core.train.batch import IGNORED
@@ -65,18 +66,19 @@ def test_a_row_without_a_trained_token_is_refused_by_name(
 
 
 def test_replies_the_template_cannot_train_are_counted(tiny_tokenizer: Tokenizer) -> None:
-    """A template that shows only the last two messages rewrites what was before the earlier reply."""
-    template = "{% for m in messages[-2:] %}<|im_start|>{{ m.role }}{{ m.content }}<|im_end|>{% endfor %}"
-    prompt = "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
-    settings = {**tiny_tokenizer.settings, "chat_template": template.replace("[-2:]", "") + prompt}
-    talk = row(user("一"), assistant("二"), user("三"), assistant("四"))
-    assert prepare([talk, talk], Tokenizer(tiny_tokenizer.backend, settings), 256).num_untrained_replies == 0
-    settings["chat_template"] = "{{ messages | length > 3 }}" + template.replace("[-2:]", "") + prompt
-    tokenizer = Tokenizer(tiny_tokenizer.backend, settings)
-    with pytest.raises(HanlinError, match=r"talk\.jsonl:7: no token .* rewrites what was before"):
-        prepare([talk], tokenizer, 256)
+    """This one writes something else at the beginning as soon as there are more than `most` messages."""
+
+    def prepared(most: int, *rows: Row) -> int:
+        template = f"{{{{ messages | length > {most} }}}}{CHATML}"
+        tokenizer = Tokenizer(tiny_tokenizer.backend, {**tiny_tokenizer.settings, "chat_template": template})
+        return prepare(rows, tokenizer, 256).num_untrained_replies
+
     short = row(user("一"), assistant("二"))
-    assert prepare([short], tokenizer, 256).num_untrained_replies == 0
+    long = row(user("一"), assistant("二"), user("三"), assistant("四"))
+    assert prepared(9, short, long) == 0
+    assert prepared(2, short, long, long) == 2
+    with pytest.raises(HanlinError, match=r"talk\.jsonl:7: no token .* rewrites what was before"):
+        prepared(3, long)
 
 
 def test_a_conversation_the_template_refuses_is_named(tiny_tokenizer: Tokenizer) -> None:

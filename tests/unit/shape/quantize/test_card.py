@@ -13,8 +13,8 @@ from samples import SENTENCES
 from torch.distributions import Categorical, kl_divergence
 
 from hanlin.core.generate.stream import text_prompt
-from hanlin.core.model.gguf.writing import as_stored
 from hanlin.core.model.ggml import Q8_0
+from hanlin.core.model.gguf.writing import as_stored
 from hanlin.core.model.likelihood import document_likelihood
 from hanlin.core.model.pretrained import Pretrained, load
 from hanlin.core.text.tokenizer import Tokenizer

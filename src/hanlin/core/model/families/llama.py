@@ -38,7 +38,9 @@ def build(config: ModelConfig) -> Decoder:
                 out_bias=bias,
             ),
             mlp_norm=RMSNorm(width, eps),
-            mlp=GatedFeedForward(width, config["intermediate_size"], activation(config["hidden_act"]), mlp_bias),
+            mlp=GatedFeedForward(
+                width, config["intermediate_size"], activation(config.get("hidden_act", "silu")), mlp_bias
+            ),
         )
         for _ in range(config["num_hidden_layers"])
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ from hanlin.core.model.gguf.architectures import known_architectures
 from hanlin.core.model.gguf.keys import ROPE_FACTORS, Keys
 from hanlin.core.model.gguf.reader import GgufFile, open_gguf
 from hanlin.core.model.pretrained import empty_model, give_weights
-from hanlin.core.model.weights import layout, split, stored_shape
+from hanlin.core.model.weights import Layout, layout, split, stored_shape
 from hanlin.core.run.errors import HanlinError
 
 IGNORED = (ROPE_FACTORS,)
@@ -22,16 +23,47 @@ IGNORED = (ROPE_FACTORS,)
 def load_gguf_model(path: Path, dtype: torch.dtype | None = None) -> tuple[Any, ModuleType, GgufFile]:
     """The model, its family and the file. dtype: of the parameters; None is float32. Raises HanlinError naming what is
     missing, unknown or of another shape."""
+    model, family, state = open_gguf_weights(path)
+    give_weights(model, {name: state.read(name, dtype or torch.float32) for name in state})
+    return model.eval(), family, state.file
+
+
+def open_gguf_weights(path: Path) -> tuple[Any, ModuleType, GgufState]:
+    """A model without storage, its family, and its parameters' values, read when they are asked for."""
     file = open_gguf(path)
     architecture, config = config_of(file)
     family = architecture.FAMILY
     try:
         model = empty_model(family, config)
-        names = architecture.names(config)
+        wanted = layout(model, architecture.names(config))
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, f"its config: {error} is missing or wrong") from None
-    give_weights(model, _state(model, file, layout(model, names), dtype or torch.float32))
-    return model.eval(), family, file
+    _check_tensors(model, file, wanted)
+    return model, family, GgufState(model, file, wanted)
+
+
+class GgufState(Mapping[str, torch.Tensor]):
+    """Our parameters' values in a file, (float32) tensors made anew at each request."""
+
+    def __init__(self, model: Any, file: GgufFile, wanted: Layout):
+        self.file = file
+        self._shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        self._places = {name: (key, parts) for key, parts in wanted.items() for name, _ in parts}
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        key, parts = self._places[name]
+        exact = any(part.add for _, part in parts)  # an offset is taken off before the number is rounded
+        stored = self.file.tensor(key, torch.float32 if exact else dtype)
+        return split(stored, parts, self._shapes)[name].to(dtype)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.read(name, torch.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
 
 
 def config_of(file: GgufFile) -> tuple[ModuleType, dict[str, Any]]:
@@ -58,25 +90,21 @@ def _special_ids(metadata: dict[str, Any]) -> dict[str, Any]:
     return {ours: metadata.get(f"tokenizer.ggml.{theirs}_token_id") for ours, theirs in ids.items()}
 
 
-def _state(model: Any, file: GgufFile, wanted: dict, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _check_tensors(model: Any, file: GgufFile, wanted: Layout) -> None:
+    """Every tensor is known, there, and of the shape the keys call for."""
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     for name in file.tensors:
-        if name not in wanted and name not in IGNORED and name not in _tied(model, wanted):
+        if name not in wanted and name not in IGNORED and name not in _tied(model):
             raise _unreadable(file.path, f"it holds the tensor {name}, which this architecture does not know")
-    state: dict[str, torch.Tensor] = {}
     for name, parts in wanted.items():
         if name not in file.tensors:
             raise _unreadable(file.path, f"it lacks the tensor {name}")
-        if file.tensors[name].shape != stored_shape(parts, shapes):
-            found = file.tensors[name].shape
-            raise _unreadable(file.path, f"{name} has shape {found}, its keys say {stored_shape(parts, shapes)}")
-        exact = any(part.add for _, part in parts)  # an offset is taken off before the number is rounded
-        pieces = split(file.tensor(name, torch.float32 if exact else dtype), parts, shapes)
-        state |= {ours: piece.to(dtype) for ours, piece in pieces.items()}
-    return state
+        found, expected = file.tensors[name].shape, stored_shape(parts, shapes)
+        if found != expected:
+            raise _unreadable(file.path, f"{name} has shape {found}, its keys say {expected}")
 
 
-def _tied(model: Any, wanted: dict) -> set[str]:
+def _tied(model: Any) -> set[str]:
     return {"output.weight"} if getattr(model, "tied", {}) else set()
 
 

@@ -80,7 +80,7 @@ def rope_from(config: Mapping[str, Any], head_width: int, kind: str | None = Non
 
     New configs hold everything in `rope_parameters`, older ones `rope_theta` beside `rope_scaling`.
     """
-    settings = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    settings = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
     if kind is not None and kind in settings:
         settings = dict(settings[kind])
     share = settings.get("partial_rotary_factor", config.get("partial_rotary_factor")) or 1.0

@@ -22,7 +22,7 @@ def check_model(path: Path, tolerance: float, gradients: bool, show: Callable[[s
     from hanlin.core.model.equality import compare_models, saved_gradients, worst
     from hanlin.core.model.pretrained import load_model, read_state
 
-    transformers = _transformers()
+    transformers = quiet_transformers()
     ours, family = load_model(path, torch.float32)
     theirs = _reference(transformers, path, ours, family)
     ids = torch.randint(ours.vocab_size, (BATCH, min(LENGTH, ours.max_positions)), generator=torch.manual_seed(0))
@@ -55,7 +55,8 @@ def check_model(path: Path, tolerance: float, gradients: bool, show: Callable[[s
     show(f"Equal: the largest difference is {furthest.difference:.2g} ({furthest.what}), allowed {tolerance:g}.")
 
 
-def _transformers() -> ModuleType:
+def quiet_transformers() -> ModuleType:
+    """transformers without its progress bars and advice. Raises HanlinError where it is not installed."""
     try:
         import transformers
     except ImportError:

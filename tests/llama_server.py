@@ -17,6 +17,10 @@ class LlamaCpp:
         self._server = server
         self._connection = http.client.HTTPConnection(server.listening_address.removeprefix("http://"), timeout=60)
 
+    def close(self) -> None:
+        self._connection.close()
+        del self._server
+
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         return json.load(self._connection.getresponse())
@@ -39,9 +43,9 @@ def llama_cpp(path: Path) -> Iterator[LlamaCpp]:
     params.model.path = str(path)
     params.n_ctx, params.n_gpu_layers, params.cpuparams.n_threads = 64, 0, 1
     params.warmup = params.fit_params = params.ui = False
-    params.verbosity = 5 if __import__("os").environ.get("LV") else 0
-    server = xllamacpp.Server(params)
+    params.verbosity = 0
+    client = LlamaCpp(xllamacpp.Server(params))
     try:
-        yield LlamaCpp(server)
+        yield client
     finally:
-        del server
+        client.close()
