@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,5 +47,36 @@ def llama_cpp(path: Path) -> Iterator[LlamaCpp]:
     client = LlamaCpp(xllamacpp.Server(params))
     try:
         yield client
+    finally:
+        client.close()
+
+
+Completion = tuple[list[int], list[dict[int, float]]]
+"""Greedy ids, and for each the log-probabilities of the likeliest tokens."""
+
+
+@contextmanager
+def exact_llama_cpp(
+    path: Path, context: int = 128, threads: int = 1
+) -> Iterator[Callable[[list[int], int], Completion]]:
+    """llama.cpp with a float32 cache and plain attention: complete(prompt ids, count)."""
+    xllamacpp = pytest.importorskip("xllamacpp")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx, params.n_gpu_layers, params.cpuparams.n_threads = context, 0, threads
+    params.warmup = params.fit_params = params.ui = False
+    params.verbosity = 0
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    client = LlamaCpp(xllamacpp.Server(params))
+
+    def complete(prompt: list[int], count: int) -> Completion:
+        body = {"prompt": prompt, "n_predict": count, "samplers": ["top_k"], "top_k": 1, "return_tokens": True}
+        answer = client.post("/completion", {**body, "cache_prompt": False, "n_probs": 10})
+        probabilities = answer.get("completion_probabilities", [])
+        return answer["tokens"], [{t["id"]: t["logprob"] for t in step["top_logprobs"]} for step in probabilities]
+
+    try:
+        yield complete
     finally:
         client.close()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from llama_server import exact_llama_cpp
 from samples import SENTENCES
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
@@ -132,7 +132,7 @@ def test_llama_cpp_continues_the_same(written: tuple[Path, Any]) -> None:
     ours, compared = open_model(path, torch.float32), 0
     stops = {ours.tokenizer.id_of(END_OF_TEXT), ours.tokenizer.id_of(IM_END)}
     ours = replace(ours, generation={"eos_token_id": sorted(stops)})
-    with exact_server(path) as complete:
+    with exact_llama_cpp(path) as complete:
         for sentence in SENTENCES[:16]:
             prompt = ours.tokenizer.encode(sentence[:8])
             reply = list(generate_ids(ours, prompt, GREEDY.model_copy(update={"max_tokens": 48})))
@@ -140,44 +140,9 @@ def test_llama_cpp_continues_the_same(written: tuple[Path, Any]) -> None:
                 best = ours.model(torch.tensor([prompt + reply]))[0, len(prompt) - 1 : -1].topk(2).values
             if len(reply) < 48 or (best[:, 0] - best[:, 1]).min() < 0.002 * best.std():
                 continue
-            assert complete(prompt, 48) == reply, sentence
+            assert complete(prompt, 48)[0] == reply, sentence
             compared += 1
     assert compared >= 3
-
-
-class exact_server:
-    """llama.cpp with a float32 cache and plain attention: complete(prompt ids, count) → greedy ids."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> Callable[[list[int], int], list[int]]:
-        import json
-
-        xllamacpp = pytest.importorskip("xllamacpp")
-        params = xllamacpp.CommonParams()
-        params.model.path = str(self.path)
-        params.n_ctx, params.n_gpu_layers, params.cpuparams.n_threads = 128, 0, 1
-        params.warmup = params.fit_params = params.ui = False
-        params.verbosity = 0
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self.server = xllamacpp.Server(params)
-
-        def complete(prompt: list[int], count: int) -> list[int]:
-            body = {"prompt": prompt, "n_predict": count, "samplers": ["top_k"], "top_k": 1, "return_tokens": True}
-            request = urllib.request.Request(
-                self.server.listening_address + "/completion",
-                json.dumps({**body, "cache_prompt": False}).encode(),
-                {"Content-Type": "application/json"},
-            )
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["tokens"]
-
-        return complete
-
-    def __exit__(self, *_: object) -> None:
-        del self.server
 
 
 @pytest.mark.parametrize("kind", ["bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k"])
@@ -187,11 +152,11 @@ def test_llama_cpp_opens_every_type_and_reads_our_numbers(kind: str, tiny_tokeni
     model, path = random_model(qwen3, config), tmp_path / "model.gguf"
     write_gguf(path, Source(qwen3, model, parameters_of(model), tiny_tokenizer), TYPES[kind])
     ours, same = open_model(path, torch.float32), 0
-    with exact_server(path) as complete:
+    with exact_llama_cpp(path) as complete:
         for sentence in SENTENCES[:8]:
             prompt = ours.tokenizer.encode(sentence[:8])
             with torch.inference_mode():
-                same += complete(prompt, 1) == [int(ours.model(torch.tensor([prompt]))[0, -1].argmax())]
+                same += complete(prompt, 1)[0] == [int(ours.model(torch.tensor([prompt]))[0, -1].argmax())]
     assert same >= 7, "llama.cpp rounds activations to 8 bits: a toss may fall the other way"
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_every_cut_is_llama_cpps(tmp_path: Path, name: str) -> None:
     tokenizer = byte_level(GGML_CUTS[name])
     assert ggml_pre(tokenizer.backend) == name
     with llama_cpp(write_vocabulary(tmp_path / "v.gguf", tokenizer)) as theirs:
-        assert theirs.differences(LINES + wild_lines(300), tokenizer.encode) == []
+        assert not theirs.differences(LINES + wild_lines(300), tokenizer.encode)
     again = tokenizer_of(read_metadata(tmp_path / "v.gguf"))
     assert again.settings["ggml_pre"] == name
     assert all(again.encode(line) == tokenizer.encode(line) for line in LINES)
@@ -107,7 +108,7 @@ def test_other_names_of_the_same_cut(tmp_path: Path, alias: str) -> None:
     tokenizer = byte_level(GGML_CUTS[GGML_NAMES[alias]])
     tokenizer.settings["ggml_pre"] = alias
     with llama_cpp(write_vocabulary(tmp_path / "v.gguf", tokenizer)) as theirs:
-        assert theirs.differences(LINES[:300], tokenizer.encode) == []
+        assert not theirs.differences(LINES[:300], tokenizer.encode)
 
 
 def sentencepiece_bpe(prefixed: bool) -> Tokenizer:
@@ -132,7 +133,7 @@ def test_sentencepiece_bpe(tmp_path: Path, prefixed: bool) -> None:
     tokenizer = sentencepiece_bpe(prefixed)
     assert tokenizer.add_bos and tokenizer.document_id == 1
     with llama_cpp(write_vocabulary(tmp_path / "v.gguf", tokenizer)) as theirs:
-        assert theirs.differences(LINES + wild_lines(300), tokenizer.encode) == []
+        assert not theirs.differences(LINES + wild_lines(300), tokenizer.encode)
         assert theirs.ids("台灣", add_special=True) == [tokenizer.bos_id, *tokenizer.encode("台灣")]
     again = tokenizer_of(read_metadata(tmp_path / "v.gguf"))
     assert again.add_bos and again.backend.encode("台").ids == tokenizer.backend.encode("台").ids
@@ -159,7 +160,7 @@ def word_piece(vocab: list[str] | None, lowercase: bool) -> Tokenizer:
 
 
 def check_bert(theirs: LlamaCpp, tokenizer: Tokenizer, path: Path, lines: list[str]) -> None:
-    assert theirs.differences(lines, tokenizer.encode) == []
+    assert not theirs.differences(lines, tokenizer.encode)
     whole = tokenizer.backend.encode("你好 bert", add_special_tokens=True).ids
     assert theirs.ids("你好 bert", add_special=True) == whole
     again = tokenizer_of(read_metadata(path))
@@ -219,7 +220,7 @@ def test_smollm2_file() -> None:
     assert (tokenizer.eos_token, tokenizer.bos_token, tokenizer.add_bos) == ("<|im_end|>", "<|im_start|>", False)
     assert "<|im_start|>" in tokenizer.chat_template and tokenizer.id_of("<|endoftext|>") == tokenizer.document_id
     with llama_cpp(path) as theirs:
-        assert theirs.differences(varied_lines(5000), tokenizer.encode) == []
+        assert not theirs.differences(varied_lines(5000), tokenizer.encode)
 
 
 @pytest.mark.network
@@ -236,19 +237,23 @@ def test_gemma3_file(tmp_path: Path) -> None:
     tokenizer, published = tokenizer_of(stored), load_tokenizer(quiet(GEMMA3))
     assert tokenizer.add_bos and tokenizer.bos_id == tokenizer.document_id == 2
     written = tokenizer_metadata(published, 262_144)
-    assert written["tokenizer.ggml.tokens"] == stored["tokenizer.ggml.tokens"]
+    assert not [
+        pair for pair in zip(*(facts["tokenizer.ggml.tokens"] for facts in (written, stored))) if len({*pair}) > 1
+    ]
     scored = zip(
         stored["tokenizer.ggml.scores"], written["tokenizer.ggml.scores"], written["tokenizer.ggml.token_type"]
     )
     ours = [score for _, score, kind in sorted(scored, reverse=True) if kind == spm.NORMAL]
-    made = [score for score in ours if score > min(ours)]
-    assert made == sorted(made, reverse=True), "tokens that merges make are in Google's order"
+    lowest = min(ours)
+    made = [score for score in ours if score > lowest]
+    assert all(before > after for before, after in pairwise(made)), "tokens that merges make are in Google's order"
     spaces = [" " * count + "x" for count in range(70)]
     with llama_cpp(path) as theirs:
         # llama.cpp makes "</s>" a control token wherever it stands in a vocabulary; here it is a tag of HTML.
         lines = [line for line in LINES + wild_lines(500) + spaces if "</s>" not in line]
-        assert theirs.differences(lines, tokenizer.encode) == []
-        assert theirs.differences(lines, published.encode) == []
+        assert not theirs.differences(lines, tokenizer.encode)
+        # Google's file has "▁▁" for two spaces, and finds it where a text has these two characters.
+        assert not theirs.differences([line for line in lines if "▁" not in line], published.encode)
         assert theirs.ids("台灣", add_special=True) == [2, *tokenizer.encode("台灣")]
 
 
@@ -259,7 +264,7 @@ def test_real_tokenizers_are_written_for_llama_cpp(tmp_path: Path, name: str) ->
     normalizer = tokenizer.backend.normalizer
     lines = [line for line in LINES if normalizer is None or name == "llama2" or normalizer.normalize_str(line) == line]
     with llama_cpp(write_vocabulary(tmp_path / "v.gguf", tokenizer)) as theirs:
-        assert theirs.differences(lines, tokenizer.encode) == []
+        assert not theirs.differences(lines, tokenizer.encode)
     again = tokenizer_of(read_metadata(tmp_path / "v.gguf"))
     assert all(again.encode(line) == tokenizer.encode(line) for line in lines)
 

@@ -192,7 +192,7 @@ def _refuse_unknown(path: Path, key: str, wanted: Layout, ignored: Sequence[str]
     )
 
 
-MAX_SHARD_BYTES = 2 * 2**30
+MAX_SHARD_BYTES = 2**29
 """A model larger than this is written as several files, so that no more than this is held."""
 
 

@@ -185,7 +185,7 @@ class Tokenizer:
         """The bytes each id adds in the middle of a text; added tokens as their name in UTF-8; b"" for unused ids."""
         plan = self.plan or Plan()
         names = map(self.backend.id_to_token, range(self.vocab_size))
-        return [plan.token_bytes(name or "", i in self.added_ids) for i, name in enumerate(names)]
+        return [b"" if name is None else plan.token_bytes(name, i in self.added_ids) for i, name in enumerate(names)]
 
     @cached_property
     def added_ids(self) -> frozenset[int]:
