@@ -16,10 +16,16 @@ from hanlin.core.text.tokenizer import Tokenizer
 WIDTH, HEAD = 32, 16
 
 
-def write_vocabulary(path: Path, tokenizer: Tokenizer, **changes: object) -> Path:
-    """`tokenizer` under the keys our export writes, by the gguf package; changes: tokenizer.ggml.* keys put over."""
-    num_rows = tokenizer.vocab_size
-    facts = tokenizer_metadata(tokenizer, num_rows) | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+def write_vocabulary(path: Path, tokenizer: Tokenizer) -> Path:
+    """`tokenizer` under the keys our export writes, by the gguf package."""
+    facts: dict[str, Any] = dict(tokenizer_metadata(tokenizer, tokenizer.vocab_size))
+    facts.pop("tokenizer.chat_template", None)  # llama.cpp refuses the whole file for some
+    return write_metadata(path, facts)
+
+
+def write_metadata(path: Path, facts: dict[str, Any]) -> Path:
+    """A file with these keys, and a model with a row for each of tokenizer.ggml.tokens."""
+    num_rows = len(facts["tokenizer.ggml.tokens"])
     writer = GGUFWriter(path, "qwen3")
     numbers = {"block_count": 1, "context_length": 64, "embedding_length": WIDTH, "feed_forward_length": WIDTH}
     numbers |= {"attention.head_count": 2, "attention.head_count_kv": 1, "attention.key_length": HEAD}
@@ -27,9 +33,8 @@ def write_vocabulary(path: Path, tokenizer: Tokenizer, **changes: object) -> Pat
         writer.add_uint32(f"qwen3.{key}", number)
     writer.add_float32("qwen3.attention.layer_norm_rms_epsilon", 1e-6)
     writer.add_float32("qwen3.rope.freq_base", 1e4)
-    facts.pop("tokenizer.chat_template", None)  # llama.cpp refuses the whole file for some
     for key, value in facts.items():
-        if isinstance(value, list):
+        if isinstance(value, list | bytes):
             writer.add_array(key, value)
         elif isinstance(value, bool):
             writer.add_bool(key, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import warnings
 from collections.abc import Iterator
@@ -122,6 +123,23 @@ def test_saved_and_opened_again(pair: Pair, tmp_path: Path) -> None:
         again = load_tokenizer(tmp_path / folder)
         assert again.settings == first.settings
         assert all(again.encode(line) == first.encode(line) for line in varied_lines(300))
+
+
+def test_added_tokens_follow_a_tokenizer_model(tmp_path: Path) -> None:
+    """Phi-3 and others list them in tokenizer_config.json, which is believed only if the numbers come out right."""
+    path = train(tmp_path, model_type="bpe", normalization_rule_name="identity")
+    size = Tokenizer(*ours.read(path)).vocab_size
+    path.rename(tmp_path / "tokenizer.model")
+    token = {"content": "<|user|>", "special": True, "rstrip": True, "__type": "AddedToken"}
+    for place in (size, size + 1):
+        settings = {"eos_token": "<|user|>", "add_bos_token": True, "added_tokens_decoder": {str(place): token}}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+        if place == size:
+            tokenizer = load_tokenizer(tmp_path)
+            assert tokenizer.eos_id == size and size in tokenizer.special_ids
+            assert tokenizer.add_bos and tokenizer.document_id == tokenizer.id_of("<s>")
+    with pytest.raises(HanlinError, match=f"would get the number {size}, tokenizer_config.json says {size + 1}"):
+        load_tokenizer(tmp_path)
 
 
 def test_streams(pair: Pair) -> None:

@@ -90,14 +90,14 @@ class Tokenizer:
     @property
     def pad_id(self) -> int:
         """Fills what stands beside a text. Never trained, so a model without one may take its unknown or end token."""
-        pad, unknown = (token_text(self.settings.get(key)) for key in ("pad_token", "unk_token"))
-        return self.id_of(pad or self._first_known(PADS) or unknown or self.eos_token)
+        pad, unknown = (token_text(self.settings.get(key)) or "" for key in ("pad_token", "unk_token"))
+        return self.id_of(self._first_known((pad, *PADS, unknown)) or self.eos_token)
 
     @cached_property
     def add_bos(self) -> bool:
         """Whether the model expects its first token before plain text: tokenizer_config.json's `add_bos_token`, else
         what tokenizer.json's post-processor adds."""
-        if self.bos_token is None:
+        if self._first_known((self.bos_token or "",)) is None:
             return False
         stated = self.settings.get("add_bos_token")
         if isinstance(stated, bool):
@@ -109,9 +109,9 @@ class Tokenizer:
     def document_id(self) -> int:
         """The token that stands before every document: bos where the model expects it, else <|endoftext|>, else bos,
         else eos."""
-        if self.add_bos or (self.backend.token_to_id(END_OF_TEXT) is None and self.bos_token is not None):
-            return self.id_of(self.bos_token or "")
-        return self.id_of(self._first_known((END_OF_TEXT,)) or self.eos_token)
+        bos = self.bos_token or ""
+        first = (bos, END_OF_TEXT) if self.add_bos else (END_OF_TEXT, bos)
+        return self.id_of(self._first_known(first) or self.eos_token)
 
     @property
     def chat_template(self) -> str:

@@ -10,13 +10,15 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, processors
 
 from hanlin.core.generate import stream as streaming
 from hanlin.core.generate.sampling import GREEDY, Sampling
 from hanlin.core.generate.stream import Piece, chat_prompt, generate_ids, stream, text_prompt
 from hanlin.core.model.pretrained import Pretrained, load
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.tokenizer import IM_END, Tokenizer
+from hanlin.core.text.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
 
 NEVER = {"eos_token_id": 10**9}
 
@@ -64,6 +66,32 @@ def test_stop_token_ends_and_is_not_shown(loaded: Pretrained) -> None:
 def test_a_half_character_at_the_end_is_dropped(loaded: Pretrained, tiny_tokenizer: Tokenizer) -> None:
     pieces = say(loaded, [*tiny_tokenizer.encode("台"), *tiny_tokenizer.encode("😀")[:-1]], ())
     assert "".join(piece.text for piece in pieces) == "台"
+
+
+def test_text_a_decoder_owes_comes_at_the_end(loaded: Pretrained, tiny_tokenizer: Tokenizer) -> None:
+    """One that needs the whole sequence gives its text with the last piece, cut at stop strings as any."""
+    backend = Backend.from_str(tiny_tokenizer.backend.to_str())
+    backend.decoder = decoders.CTC(pad_token="<|pad|>")
+    waiting = replace(loaded, tokenizer=Tokenizer(backend, tiny_tokenizer.settings))
+    ids = tiny_tokenizer.encode("abc")
+    assert [piece.text for piece in say(waiting, ids, ())] == ["", "", "", "abc"]
+    assert say(waiting, ids, ("b",))[-1] == Piece("a", 3, "stop")
+    assert say(waiting, [*ids, tiny_tokenizer.eos_id], ("c",))[-1] == Piece("ab", 4, "stop")
+
+
+@pytest.mark.parametrize("stated", [True, None])
+def test_bos_stands_before_a_text_exactly_once(loaded: Pretrained, tiny_tokenizer: Tokenizer, stated: bool) -> None:
+    """Where the settings or the post-processor ask for it, and although the vocabulary has <|endoftext|> too."""
+    backend = Backend.from_str(tiny_tokenizer.backend.to_str())
+    bos = tiny_tokenizer.id_of(IM_START)
+    backend.post_processor = processors.TemplateProcessing(f"{IM_START} $A", f"{IM_START} $A $B", [(IM_START, bos)])
+    asking = {**tiny_tokenizer.settings, "bos_token": IM_START, "add_bos_token": stated}
+    for tokenizer, first in (
+        (Tokenizer(backend, asking), bos),
+        (Tokenizer(backend, {**asking, "add_bos_token": False}), tiny_tokenizer.id_of(END_OF_TEXT)),
+    ):
+        prompt = text_prompt(replace(loaded, tokenizer=tokenizer), f"{IM_START}台灣")
+        assert prompt == [first, *tiny_tokenizer.encode(f"{IM_START}台灣")] and prompt[1:].count(bos) == 0
 
 
 def test_greedy_equals_the_argmax_of_full_passes(loaded: Pretrained) -> None:

@@ -103,9 +103,7 @@ KINDS: dict[str, Callable[[], Backend]] = {
     "GPT-1": word_ends,
     "no decoder": no_decoder,
     "bytes, then ▁": with_decoder(decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(), decoders.Fuse()])),
-    "strips": with_decoder(
-        decoders.Sequence([decoders.Strip("▁", 1, 0), decoders.Strip("。", 0, 1), decoders.Replace("一", "壹")])
-    ),
+    "strips": with_decoder(decoders.Sequence([decoders.Strip("▁", 1, 0), decoders.Replace("一", "壹")])),
     "CTC": with_decoder(decoders.CTC(pad_token="▁")),
 }
 
@@ -142,9 +140,10 @@ def test_streams_of_any_ids(tokenizer: Tokenizer, data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size + 3), max_size=12))
     skip = data.draw(st.booleans())
     mine, theirs = tokenizer.decode(ids, skip), tokenizer.backend.decode(ids, skip_special_tokens=skip)
-    if "\ufffd" in theirs:
-        return  # bytes that are no text: see the next test, and StreamDecoder's words
-    assert mine == theirs
+    if "\ufffd" not in theirs:
+        assert mine == theirs
+    elif tokenizer.plan and tokenizer.plan.bytes_are == "symbols":
+        assert theirs.startswith(mine)  # of <0x..> that are no text the next test speaks
 
 
 @pytest.mark.parametrize("kind", ["Llama 2", "Gemma"])
@@ -154,7 +153,7 @@ def test_characters_of_bytes_are_shown_when_they_are_whole(kind: str) -> None:
     decoder = StreamDecoder(tokenizer)
     assert [decoder.push(token) for token in ids] == ["", "", "", "𠮷", "", "", "台"]
     assert tokenizer.decode(ids[:-1]) == "𠮷", "half a character at the end is no text"
-    stray = [*ids[:4], ids[0], *tokenizer.encode("a", at_start=False)]
+    stray = [*ids[:4], ids[0], tokenizer.id_of("a")]
     assert tokenizer.decode(stray) == "𠮷\ufffda", "the library loses the whole character too"
 
 
@@ -232,9 +231,9 @@ def test_what_special_tokens_take_in() -> None:
 def test_a_files_truncation_and_padding_are_off() -> None:
     backend = llama()
     backend.enable_truncation(4)
-    backend.enable_padding(length=50)
+    backend.enable_padding(length=500)
     tokenizer = Tokenizer(backend, SETTINGS)
-    assert 50 > len(tokenizer.encode(SENTENCES[0])) > 4
+    assert 500 > len(tokenizer.encode(SENTENCES[0])) > 4
 
 
 def added(name: str) -> dict[str, Any]:
@@ -247,6 +246,7 @@ def added(name: str) -> dict[str, Any]:
         ({"bos_token": "<s>", "eos_token": added("</s>"), "pad_token": added("<unk>")}, "<s>", "</s>", "<unk>"),
         ({"bos_token": None, "eos_token": "</s>", "unk_token": "<unk>", "pad_token": None}, None, "</s>", "<unk>"),
         ({"bos_token": added("<s>")}, "<s>", "</s>", "</s>"),
+        ({"bos_token": "<s>", "pad_token": "<nowhere>", "unk_token": "<unk>"}, "<s>", "</s>", "<unk>"),
         ({}, None, "</s>", "</s>"),
     ],
 )
