@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,13 @@ from typing import Any
 
 import pytest
 from samples import varied_lines, wild_lines
+from spm_models import LINES, sentencepiece, train
 from tokenizers.models import Unigram
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.sources import fetch
 from hanlin.core.text import sentencepiece as ours
 from hanlin.core.text.tokenizer import StreamDecoder, Tokenizer, load_tokenizer
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its wrapper's own, from Python 3.12 on
-    sentencepiece = pytest.importorskip("sentencepiece")
 
 MISTRAL = (
     "pip:mistral-common==1.13.1!mistral_common/data/{}"
@@ -45,18 +41,6 @@ CASES: dict[str, dict[str, Any]] = {
     "Unigram with its own tokens": {"model_type": "unigram", "user_defined_symbols": OWN, "control_symbols": ["<ctl>"]},
     "Unigram, case folded": {"model_type": "unigram", "normalization_rule_name": "nmt_nfkc_cf"},
 }
-
-
-LINES = [part for line in varied_lines(1500) for part in line.replace("\0", "").split("\n") if part.strip()]
-
-
-def train(folder: Path, lines: list[str] = LINES, **options: Any) -> Path:
-    """A small model. character_coverage: so that some characters fall back."""
-    defaults = {"vocab_size": 1500, "byte_fallback": True, "hard_vocab_limit": False, "character_coverage": 0.98}
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_prefix=str(folder / "m"), minloglevel=2, **(defaults | options)
-    )
-    return folder / "m.model"
 
 
 @dataclass(frozen=True)
@@ -90,7 +74,7 @@ def compare(pair: Pair, lines: list[str]) -> list[str]:
 
 
 def test_ids_and_texts_of_a_trained_model(pair: Pair) -> None:
-    lines = [line for line in varied_lines(5000) + wild_lines(1500) if line.strip() not in OWN]
+    lines = [line for line in varied_lines(3000) + wild_lines(1000) if line.strip() not in OWN]
     ties = compare(pair, lines)
     assert len(ties) <= (0.01 * len(lines) if isinstance(pair.mine.backend.model, Unigram) else 0)
 

@@ -50,23 +50,21 @@ def tokenizer_of(metadata: Mapping[str, Any]) -> Tokenizer:
     stored = _stored(metadata)
     try:
         backend, expects_bos = _BUILD[stored.kind](stored)
+        _add_tokens(backend, stored)
+        adds_bos = "bos" in stored.ids and stored.flag("add_bos_token", expects_bos)
+        _add_template(backend, stored, adds_bos)
     except HanlinError:
         raise
     except Exception as error:  # the library raises bare Exception for a vocabulary that does not hold together
         _refuse(f"does not hold together ({error})")
-    _add_tokens(backend, stored)
     settings: dict[str, Any] = {f"{USES[use]}_token": backend.id_to_token(place) for use, place in stored.ids.items()}
     if stored.kind == "bert":
         settings["cls_token"] = settings["bos_token"]
-    settings["add_bos_token"] = "bos" in stored.ids and stored.flag("add_bos_token", expects_bos)
-    settings["clean_up_tokenization_spaces"] = False
     if stored.kind == "gpt2":
         settings["ggml_pre"] = _pre(stored)
     if template := metadata.get("tokenizer.chat_template"):
         settings["chat_template"] = str(template)
-    ends = [stored.ids[use] for use in ("eos", "seperator") if stored.kind in ("t5", "bert") and use in stored.ids]
-    _add_template(backend, stored.ids["bos"] if settings["add_bos_token"] else None, ends[-1] if ends else None)
-    return Tokenizer(backend, settings)
+    return Tokenizer(backend, {**settings, "add_bos_token": adds_bos, "clean_up_tokenization_spaces": False})
 
 
 def _stored(metadata: Mapping[str, Any]) -> Stored:
@@ -221,14 +219,18 @@ def _add_tokens(backend: Backend, stored: Stored) -> None:
     backend.add_tokens([AddedToken(name, normalized=False, special=False) for name in defined])
 
 
-def _add_template(backend: Backend, first: int | None, last: int | None) -> None:
-    around = [(backend.id_to_token(place) or "", place) for place in (first, last) if place is not None]
-    if around:
-        before, after = ([around[0][0]] if first is not None else []), ([around[-1][0]] if last is not None else [])
+def _add_template(backend: Backend, stored: Stored, adds_bos: bool) -> None:
+    """What `tokenizers` and transformers put around a text: BOS, T5's end, BERT's [CLS] and [SEP]."""
+    last = {"t5": "eos", "bert": "seperator"}.get(stored.kind, "")
+    around = {use: backend.id_to_token(stored.ids[use]) or "" for use in ("bos", last) if use in stored.ids}
+    before = [around["bos"]] if adds_bos else []
+    after = [around[last]] if last in around else []
+    if before or after:
+        between = after or before
         backend.post_processor = processors.TemplateProcessing(
             single=[*before, "$A", *after],
-            pair=[*before, "$A", *after, *(before if not after else []), "$B:1", *(f"{name}:1" for name in after)],
-            special_tokens=around,
+            pair=[*before, "$A", *between, "$B:1", *(f"{name}:1" for name in after)],
+            special_tokens=[(name, backend.token_to_id(name)) for name in {*before, *after}],
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from hanlin.core.model.checkpoint_files import INDEX_FILE, WEIGHTS_FILE
 from hanlin.core.model.families import gpt2, llama
+from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import folder_state, load, load_model, model_without_weights, save_model
 from hanlin.core.run.errors import HanlinError
 
@@ -268,3 +270,20 @@ def test_ten_thousand_damaged_files(folder: Path) -> None:
             opened += 1
     assert 200 < opened < 9000, opened
     assert peak < 8 * 2**20
+
+
+def test_a_repository_in_the_hubs_cache_opens_by_its_address(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network, as HF_HUB_OFFLINE asks."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--someone--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(tiny_model_folder, repository / "snapshots" / ("0" * 40))
+    ids = torch.randint(500, (1, 5))
+    assert torch.equal(open_model("hf:someone/tiny")(ids), load(tiny_model_folder)(ids))
+    with pytest.raises(HanlinError, match="hf:someone/other could not be had"):
+        open_model("hf:someone/other")
