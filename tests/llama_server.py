@@ -22,6 +22,13 @@ class LlamaCpp:
         del self._server
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._ask(path, body)
+        except (http.client.RemoteDisconnected, BrokenPipeError):  # it closes a connection that was idle for seconds
+            self._connection.close()
+            return self._ask(path, body)
+
+    def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         return json.load(self._connection.getresponse())
 

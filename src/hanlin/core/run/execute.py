@@ -223,7 +223,9 @@ def machine_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def refuse_full_disk(folder: Path, needed_bytes: int = NEEDED_FREE_BYTES) -> None:
+def refuse_full_disk(folder: Path, needed_bytes: int | None = None) -> None:
+    """Raises HanlinError where fewer bytes are free than the work needs; None: NEEDED_FREE_BYTES."""
+    needed_bytes = NEEDED_FREE_BYTES if needed_bytes is None else needed_bytes
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise HanlinError(
