@@ -15,11 +15,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from hanlin.core.model.decoder import DecoderShape
 from hanlin.core.model.families import qwen3
 from hanlin.core.run.events import silent
 from hanlin.core.run.execute import machine_name
@@ -34,26 +34,26 @@ Step = Callable[[], None]
 
 def main() -> None:
     options = parse()
-    shape = DecoderShape(
-        options.vocab,
-        options.width,
-        options.layers,
-        options.width // 64,
-        options.width // 64,
-        64,
-        4 * options.width,
-        options.context,
+    config = qwen3.new_config(
+        vocab_size=options.vocab,
+        width=options.width,
+        num_layers=options.layers,
+        num_heads=options.width // 64,
+        num_kv_heads=options.width // 64,
+        head_width=64,
+        hidden=4 * options.width,
+        max_positions=options.context,
     )
     ids_BS = torch.randint(
         0, options.vocab, (options.batch, options.context + 1), generator=torch.Generator().manual_seed(0)
     )
     steps: dict[str, Step] = {
-        "hanlin": hanlin_step(shape, ids_BS, "auto"),
-        "hanlin_eager": hanlin_step(shape, ids_BS, "off"),
+        "hanlin": hanlin_step(config, ids_BS, "auto"),
+        "hanlin_eager": hanlin_step(config, ids_BS, "off"),
     }
     if not options.alone:
-        steps["transformers_compiled"] = transformers_step(shape, ids_BS, compiled=True)
-        steps["transformers_eager"] = transformers_step(shape, ids_BS, compiled=False)
+        steps["transformers_compiled"] = transformers_step(config, ids_BS, compiled=True)
+        steps["transformers_eager"] = transformers_step(config, ids_BS, compiled=False)
     rates = measure(steps, ids_BS[:, 1:].numel(), options.rounds, options.steps)
     peak = matrix_peak()
     ours = rates["hanlin"]
@@ -65,7 +65,7 @@ def main() -> None:
         "shape": vars(options),
         "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
         "matrix_peak_gflops": round(peak / 1e9),
-        "share_of_peak": round(ours * flops_per_token(shape, options.context) / peak, 3),
+        "share_of_peak": round(ours * flops_per_token(config, options.context) / peak, 3),
         "ratio": {name: round(ours / rate, 2) for name, rate in rates.items() if name != "hanlin"},
     }
     print(json.dumps(result))
@@ -87,8 +87,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def hanlin_step(shape: DecoderShape, ids_BS: torch.Tensor, compiled: str) -> Step:
-    model = qwen3.build(shape)
+def hanlin_step(config: dict[str, Any], ids_BS: torch.Tensor, compiled: str) -> Step:
+    model = qwen3.build(config)
     initialise(model, 0)
     model.to(torch.bfloat16)
     optimizer = Optimizer(model, Train())
@@ -103,22 +103,21 @@ def hanlin_step(shape: DecoderShape, ids_BS: torch.Tensor, compiled: str) -> Ste
     return step
 
 
-def transformers_step(shape: DecoderShape, ids_BS: torch.Tensor, compiled: bool) -> Step:
+def transformers_step(config: dict[str, Any], ids_BS: torch.Tensor, compiled: bool) -> Step:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.width,
-        intermediate_size=shape.hidden,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads,
-        head_dim=shape.head_width,
-        max_position_embeddings=shape.max_positions,
-        tie_word_embeddings=True,
-        use_cache=False,
+    shared = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "max_position_embeddings",
+        "tie_word_embeddings",
     )
-    model = LlamaForCausalLM(config).train()
+    model = LlamaForCausalLM(LlamaConfig(**{name: config[name] for name in shared}, use_cache=False)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     forward = torch.compile(model, dynamic=False) if compiled else model
     ids_BT = ids_BS[:, :-1].contiguous()
@@ -160,13 +159,12 @@ def matrix_peak(size: int = 2048, repeats: int = 10) -> float:
     return 2 * size**3 / min(times)
 
 
-def flops_per_token(shape: DecoderShape, context: int) -> float:
+def flops_per_token(config: dict[str, Any], context: int) -> float:
     """6 per weight of a matrix product (forward 2, backward 4) and the causal half of attention's two products."""
-    per_layer = (
-        shape.width * shape.head_width * (2 * shape.num_heads + 2 * shape.num_kv_heads) + 3 * shape.width * shape.hidden
-    )
-    attention = shape.num_heads * shape.head_width * context
-    return 6 * (shape.num_layers * (per_layer + attention) + shape.vocab_size * shape.width)
+    width, heads, kv_heads = config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"]
+    per_layer = width * config["head_dim"] * (2 * heads + 2 * kv_heads) + 3 * width * config["intermediate_size"]
+    attention = heads * config["head_dim"] * context
+    return 6 * (config["num_hidden_layers"] * (per_layer + attention) + config["vocab_size"] * width)
 
 
 if __name__ == "__main__":

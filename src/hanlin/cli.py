@@ -214,11 +214,12 @@ app.add_typer(check, name="check")
 
 
 @show.command("model")
-def show_model(path: Path) -> None:
+def show_model(model: str) -> None:
     """The anatomy of a checkpoint: blocks, shapes, parameters, bytes, cache bytes per token."""
     from hanlin.core.model.anatomy import lines, read_anatomy
+    from hanlin.core.model.opening import locate_model
 
-    print("\n".join(lines(read_anatomy(path))))
+    print("\n".join(lines(read_anatomy(locate_model(model)))))
 
 
 @show.command("chat")

@@ -20,6 +20,18 @@ def test_the_anatomy_of_a_folder(tiny_model_folder: Path, command: Command) -> N
     assert "layers.0–1 × 2" in answer.out and "bytes per token" in answer.out
 
 
+def test_the_anatomy_of_a_gguf_file(tiny_model_folder: Path, tmp_path: Path, command: Command) -> None:
+    """The same blocks and parameters; the types of its tensors, the commonest first."""
+    file = tmp_path / "tiny.gguf"
+    assert command("export", tiny_model_folder, "--dtype", "q8_0", "--out", file).code == 0
+    answer = command("show", "model", file)
+    folder = command("show", "model", tiny_model_folder).out.splitlines()
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert "q8_0 and f32" in lines[1] and lines[1].split(",")[:2] == folder[1].split(",")[:2]
+    assert [line for line in lines[2:] if " × " in line] == [line for line in folder[2:] if " × " in line]
+
+
 def test_our_numbers_beside_transformers(tiny_model_folder: Path, command: Command) -> None:
     answer = command("check", "model", tiny_model_folder)
     assert answer.code == 0, answer.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,13 @@ def test_the_table_of_families_is_that_of_the_registry():
     assert rows.keys() == families.keys(), "run python scripts/families.py"
     for name, family in families.items():
         assert all(word in rows[name] for word in (*family.ARCHITECTURES, family.SUMMARY)), name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_still_fits_the_code(path: Path):
+    """It is imported, so a name that is gone is seen, and it says what it measures."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert callable(module.main) and module.__doc__
+    assert f"python benchmarks/{path.name}" in (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")

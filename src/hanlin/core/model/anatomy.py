@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch import nn
 
 from hanlin.core.model.attention import Attention
 from hanlin.core.model.checkpoint_files import weight_files
-from hanlin.core.model.pretrained import empty_model, family_of, read_config
+from hanlin.core.model.gguf.loading import open_gguf_weights
+from hanlin.core.model.pretrained import model_without_weights
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """By the names safetensors gives them."""
@@ -54,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """cache_bytes_per_token: keys and values of all layers, in the stored dtype; state_bytes: what a sequence costs
+    """cache_bytes_per_token: keys and values of all layers, in `cache_dtype`; state_bytes: what a sequence costs
     whatever its length (recurrent states). Both are None for a model that keeps nothing (an encoder)."""
 
     architecture: str
@@ -64,6 +66,7 @@ class Anatomy:
     file_bytes: int
     num_files: int
     context: int
+    cache_dtype: str
     cache_bytes_per_token: int | None
     state_bytes: int | None
 
@@ -72,25 +75,38 @@ class Anatomy:
         return sum(part.parameters for part in self.parts)
 
 
-def read_anatomy(folder: Path) -> Anatomy:
-    """Raises HanlinError as opening the model would, but for what stands inside the weights."""
-    config = read_config(folder)
-    family = family_of(config, folder)
-    files = weight_files(folder)
-    dtype = stored_dtype(files[0])
-    model = empty_model(family, config).to(DTYPES.get(dtype, torch.float32))
-    per_token, fixed = cache_bytes(model)
+def read_anatomy(path: Path) -> Anatomy:
+    """Of a model's folder or .gguf file. Raises HanlinError as opening the model would, but for what stands inside the
+    weights."""
+    model, family, dtype, files = _of_gguf(path) if path.is_file() else _of_folder(path)
+    per_token, fixed = cache_bytes(model.to(DTYPES.get(dtype, torch.float32)))
     return Anatomy(
-        architecture=(config.get("architectures") or family.ARCHITECTURES)[0],
+        architecture=(model.config.get("architectures") or family.ARCHITECTURES)[0],
         summary=family.SUMMARY,
         parts=tuple(parts_of(model)),
         dtype=str(DTYPES.get(dtype, dtype)).removeprefix("torch."),
         file_bytes=sum(file.stat().st_size for file in files),
         num_files=len(files),
         context=model.max_positions,
+        cache_dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         cache_bytes_per_token=per_token,
         state_bytes=fixed,
     )
+
+
+def _of_folder(folder: Path) -> tuple[Any, ModuleType, str, list[Path]]:
+    """(model without storage, family, the dtype most numbers have, files)."""
+    model, family = model_without_weights(folder)
+    files = weight_files(folder)
+    return model, family, stored_dtype(files[0]), files
+
+
+def _of_gguf(file: Path) -> tuple[Any, ModuleType, str, list[Path]]:
+    model, family, state = open_gguf_weights(file)
+    sizes: dict[str, int] = {}
+    for tensor in state.file.tensors.values():
+        sizes[tensor.kind.name] = sizes.get(tensor.kind.name, 0) + math.prod(tensor.shape)
+    return model, family, " and ".join(sorted(sizes, key=lambda kind: -sizes[kind])[:3]), [file]
 
 
 def stored_dtype(file: Path) -> str:
@@ -216,4 +232,4 @@ def _cache_lines(anatomy: Anatomy) -> list[str]:
     kept = [f"{per_token:,} bytes per token"] if per_token else []
     kept += [f"{fixed:,} bytes per sequence, whatever its length"] if fixed else []
     whole = f"; a full context of {anatomy.context:,} tokens: {per_token * anatomy.context + fixed:,} bytes"
-    return [f"Cache in {anatomy.dtype}: {' and '.join(kept)}{whole if per_token else ''}."]
+    return [f"Cache in {anatomy.cache_dtype}: {' and '.join(kept)}{whole if per_token else ''}."]
