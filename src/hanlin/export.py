@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def _write_gguf(target: Path, source: Any, kind: Any) -> None:
     from hanlin.core.model.gguf.writing import stored_tensors, write_gguf
 
     total = len(list(stored_tensors(source.model, source.family, kind))) if _is_known(source) else 0
-    ticks = iter(track(range(total + 1), description=target.name, transient=True))
+    ticks = iter(track(range(total + 1), description=target.name, transient=True, disable=not sys.stdout.isatty()))
 
     def tick(done: int) -> None:
         next(ticks, None)

@@ -151,6 +151,13 @@ def converse(model_path: str, options: dict[str, Any]) -> None:
     import hanlin
 
     model = hanlin.load(model_path)
+    if not model.tokenizer.chat_template:
+        raise HanlinError(
+            f"{model_path} has no chat template: it is a base model, which continues text.",
+            "a model that was taught to answer",
+            f"hanlin generate {model_path} 從前",
+            "docs/chat.md",
+        )
     messages: list[dict[str, str]] = []
     print(f"{model_path}: {model.model.num_parameters() / 1e6:.1f} M parameters. 空白行結束對話。")
     while question := _ask():

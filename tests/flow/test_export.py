@@ -87,6 +87,20 @@ def test_a_model_that_is_none(tmp_path: Path, command: Command) -> None:
     assert_four_lines(command("check", "export", tmp_path / "nothing"), "has no config.json")
 
 
+def test_a_model_without_a_template_is_not_asked_to_chat(
+    tiny_model_folder: Path, tmp_path: Path, command: Command
+) -> None:
+    for file in tiny_model_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        settings = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        kept = {key: value for key, value in settings.items() if not key.startswith("chat_template")}
+        (tmp_path / name).write_text(json.dumps(kept), encoding="utf-8")
+    answer = command("chat", tmp_path)
+    assert_four_lines(answer, "has no chat template")
+    assert "hanlin generate" in answer.err
+
+
 def test_rooms_take_a_gguf_file(life: Any, tiny_model_folder: Path, tmp_path: Path, command: Command) -> None:
     """What was exported can be fine-tuned, and the result opens."""
     from toy import FINETUNE, words_of, write_conversations
