@@ -137,7 +137,7 @@ export_model(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]), print)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds what a process makes for itself only there")
 @pytest.mark.parametrize(("form", "dtype"), [("gguf", "q8_0"), ("hf", "float16")])
 def test_converting_holds_a_shard_and_little_more(
     tmp_path: Path, tiny_tokenizer: Tokenizer, form: str, dtype: str

@@ -12,8 +12,8 @@ from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 
 from hanlin.core.model import gguf
-from hanlin.core.model.ggml import F16, F32, Q8_0
-from hanlin.core.model.gguf.writing import as_stored, export_gguf
+from hanlin.core.model.ggml import F16, F32, Q8_0, TYPES
+from hanlin.core.model.gguf.writing import as_stored, export_gguf, type_for
 from hanlin.core.model.pretrained import load
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.gguf_metadata import token_types, tokenizer_metadata
@@ -94,3 +94,16 @@ def test_f32_is_the_model_itself_and_leaves_it_alone(tiny_model_folder: Path) ->
     assert torch.equal(loaded(ids), as_stored(loaded, F32)(ids))
     assert not torch.equal(loaded(ids), as_stored(loaded, Q8_0)(ids))
     assert all(torch.equal(weight, before[name]) for name, weight in loaded.model.named_parameters())
+
+
+def test_each_tensor_gets_a_type_its_rows_fill() -> None:
+    up, q4_k = "blk.0.ffn_up.weight", TYPES["q4_k"]
+    assert type_for("blk.0.attn_norm.weight", (64,), Q8_0) is F32
+    assert type_for("blk.0.ffn_gate_inp.weight", (8, 64), Q8_0) is F32, "a router decides who works"
+    assert type_for(up, (8, 64), Q8_0) is Q8_0
+    assert type_for(up, (64, 40), Q8_0) is F16
+    assert type_for(up, (64, 256), q4_k) is q4_k
+    assert type_for(up, (64, 128), q4_k) is TYPES["q5_0"]
+    assert type_for(up, (64, 40), q4_k) is F16
+    assert type_for("token_embd.weight", (64, 256), q4_k) is TYPES["q6_k"]
+    assert type_for("token_embd.weight", (64, 128), q4_k) is Q8_0

@@ -15,7 +15,6 @@ from hanlin.core.model.ggml.types import (
     decode,
     decode_into,
     encode,
-    type_for,
 )
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "decode",
     "decode_into",
     "encode",
-    "type_for",
 ]

@@ -94,13 +94,6 @@ TYPES = {kind.name: kind for kind in ALL}
 BY_NUMBER = {kind.number: kind for kind in ALL}
 
 
-def type_for(shape: tuple[int, ...], wanted: TensorType) -> TensorType:
-    """The type a tensor gets in a file of `wanted`: norms (one dimension) stay F32, rows that don't fill blocks F16."""
-    if len(shape) < 2:
-        return F32
-    return wanted if shape[-1] % wanted.block == 0 else F16
-
-
 def encode(tensor: torch.Tensor, kind: TensorType) -> np.ndarray:
     """Bytes of a tensor of any float dtype and shape, row by row.
 
