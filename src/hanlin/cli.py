@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
+from hanlin.core.run.ranks import is_first, world_size
 from hanlin.rooms import ROOMS
 
 app = typer.Typer(
@@ -35,6 +38,8 @@ def main() -> None:
         if debug:
             raise
         _leave(*_explain(error))
+    if world_size() > 1:
+        _end_at_once(0)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -66,7 +71,16 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _leave(message: str, code: int) -> None:
     print(message, file=sys.stderr)
+    if world_size() > 1:
+        _end_at_once(code)
     raise SystemExit(code)
+
+
+def _end_at_once(code: int) -> None:
+    """One of several processes: threads that still wait for the others would abort an orderly end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class RoomCommand(TyperCommand):
@@ -97,7 +111,8 @@ def _room_command(name: str, summary: str) -> None:
 
         with terminal_view() as listener:
             artifact = make(name, parse_overrides(words or []), listeners=(listener,))
-        print(f"{artifact.kind}: {artifact.path}  (id {artifact.id[:8]})")
+        if is_first():
+            print(f"{artifact.kind}: {artifact.path}  (id {artifact.id[:8]})")
 
     app.command(name, help=f"{summary}.", cls=RoomCommand, rich_help_panel="Rooms")(command)
 
@@ -187,14 +202,6 @@ def lineage(path: Path) -> None:
 
 
 @app.command()
-def runs(folder: Annotated[Path, typer.Argument()] = Path("runs")) -> None:
-    """What has been made, and what is unfinished."""
-    from hanlin.terminal import list_runs
-
-    list_runs(folder)
-
-
-@app.command()
 def export(
     model: str,
     format: Annotated[str, typer.Option(help="gguf (llama.cpp, Ollama) or hf (transformers, vLLM)")] = "gguf",
@@ -205,6 +212,85 @@ def export(
     from hanlin.export import export_model
 
     export_model(model, format, dtype, out, print)
+
+
+class RunsGroup(TyperGroup):
+    """`hanlin runs FOLDER` is `hanlin runs list FOLDER`; a misspelt subcommand is no folder."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and (Path(args[0]).exists() or Path(args[0]).name != args[0]):
+            args = ["list", *args]
+        elif args and args[0] not in self.commands:
+            from hanlin.core.run.errors import HanlinError, did_you_mean
+
+            known = did_you_mean(args[0], self.commands)
+            raise HanlinError(f'hanlin runs has no command "{args[0]}".', known, "hanlin runs --help", "docs/runs.md")
+        return super().resolve_command(ctx, args)
+
+
+class Along(StrEnum):
+    """What a curve runs along."""
+
+    steps = "steps"
+    tokens = "tokens"
+    minutes = "minutes"
+
+
+By = Annotated[Along, typer.Option(help="what the curves run along")]
+Html = Annotated[Path | None, typer.Option(help="write it as a page to this file", dir_okay=False)]
+
+runs = typer.Typer(
+    cls=RunsGroup, invoke_without_command=True, help="What has been made, what is unfinished: list, show, compare."
+)
+app.add_typer(runs, name="runs")
+
+
+@runs.callback()
+def runs_alone(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        list_runs(Path("runs"))
+
+
+@runs.command("list")
+def list_runs(folder: Annotated[Path, typer.Argument()] = Path("runs")) -> None:
+    """A table: state, key figure, steps, minutes, alerts."""
+    from hanlin.output import is_terminal, print_lines, terminal_ink, terminal_width
+    from hanlin.runs_view import list_lines
+
+    print_lines(list_lines(folder, terminal_width() if is_terminal() else None, terminal_ink()))
+
+
+@runs.command("show")
+def show_run(path: Path, by: By = Along.steps, html: Html = None) -> None:
+    """One run, finished or not: options, figures, curve, alerts, samples."""
+    from hanlin.output import print_lines, terminal_ink, terminal_width
+    from hanlin.report.record import find_run, read_record
+    from hanlin.report.run_page import run_page, write_page
+    from hanlin.runs_view import show_lines
+
+    record = read_record(find_run(path))
+    if html is not None:
+        write_page(html, run_page(record, by.value))
+        print(f"page: {html}")
+    else:
+        print_lines(show_lines(record, by.value, terminal_width(), terminal_ink()))
+
+
+@runs.command("compare")
+def compare_runs(paths: list[Path], by: By = Along.steps, html: Html = None) -> None:
+    """Two runs or more side by side: options that differ, figures, curves, loss at equal places."""
+    from hanlin.output import print_lines, terminal_ink, terminal_width
+    from hanlin.report.comparison import compare
+    from hanlin.report.record import find_runs, read_record
+    from hanlin.report.run_page import comparison_page, write_page
+    from hanlin.runs_compare import compare_lines
+
+    comparison = compare([read_record(path) for path in find_runs(paths)], by.value)
+    if html is not None:
+        write_page(html, comparison_page(comparison))
+        print(f"page: {html}")
+    else:
+        print_lines(compare_lines(comparison, terminal_width(), terminal_ink()))
 
 
 show = typer.Typer(no_args_is_help=True, help="Look inside: model, chat.")

@@ -103,7 +103,7 @@ def test_unknown_commands_and_switches(command: Command, words: list[str], parts
         (["tokenize", "vocabsize=500"], 'no option "vocabsize"', 'did you mean "vocab_size"?'),
         (["collect", "source=x"], 'no option "source"', 'did you mean "sources"?'),
         (["evaluate", "models=x"], 'no option "models"', 'did you mean "model"?'),
-        (["tokenize", "vocab_size=12"], 'Option "vocab_size" of tokenize', "300"),
+        (["tokenize", "vocab_size=12"], 'Option "vocab_size" of tokenize', "260"),
         (["pretrain", "train.minutes=soon"], 'Option "train.minutes"', "number"),
         (["pretrain", "train.minutes=1", "train.steps=3"], "give minutes or steps, not both", "not both"),
         (["pretrain", "train.minutes=null"], "give minutes or steps", "ends the run"),

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from hanlin.columns import display_width
 from hanlin.core.run.artifact import Manifest, write_json, write_manifest
 from hanlin.core.run.errors import HanlinError
 from hanlin.report import summary_lines, write_report
-from hanlin.report.curve import draw_curve, smoothed, thin, ticks
-from hanlin.report.facts import read_learning, read_run, read_samples
+from hanlin.report.curve import alert_lines, draw_curve, draw_rates
+from hanlin.report.facts import read_run
+from hanlin.report.history import read_samples
 from hanlin.report.markdown import plain
 from hanlin.report.numbers import count, duration
+from hanlin.report.plotting import Curve, ticks
 from hanlin.report.stages import tell_all
-from hanlin.report.summary import display_width
 from hanlin.report.table import before_after
 
 HOSTILE = '<script>alert("1")</script> | **粗** </svg> & `x`'
@@ -111,7 +115,7 @@ def test_page_tells_every_stage_and_keeps_foreign_text_as_text(run_folder: Path)
 def test_every_picture_is_well_formed(run_folder: Path):
     html = write_report(run_folder)[1].read_text(encoding="utf-8")
     pictures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(pictures) == 4, "life cycle and curve, each wide and tall"
+    assert len(pictures) == 6, "life cycle, pretraining and fine-tuning, each wide and tall"
     for picture in pictures:
         ElementTree.fromstring(picture)
 
@@ -168,10 +172,9 @@ def test_repeated_steps_of_a_resumed_run_count_once(tmp_path: Path):
     marks = [{"event": "heldout", "at": 1.0, "bpc": 6.5}, {"event": "milestone", "at": 1.0, "step": 4}]
     put_step(tmp_path, "base", "pretrain", {}, events + again + marks)
     base = read_run(tmp_path).steps[0]
-    learning = read_learning(base)
-    assert learning.steps == ((1.0, 9.0), (2.0, 8.0), (3.0, 7.0), (4.0, 6.0))
-    assert [(point.seconds, point.bpc) for point in learning.heldout] == [(4.0, 6.5)]
-    assert read_samples(base) == {"甲": {0.0: "新"}}
+    assert base.history.training("bpc", "steps") == [(1.0, 9.0), (2.0, 8.0), (3.0, 7.0), (4.0, 6.0)]
+    assert [(point.seconds, point.bpc) for point in base.history.heldout] == [(4.0, 6.5)]
+    assert read_samples(base.events) == {"甲": {0.0: "新"}}
 
 
 def test_interrupted_time_is_not_counted(tmp_path: Path):
@@ -196,13 +199,6 @@ def test_unknown_rooms_are_left_out(run_folder: Path):
     write_report(run_folder)
 
 
-def test_smoothing_keeps_length_and_a_straight_line():
-    line = [(float(x), 2.0 * x) for x in range(400)]
-    assert smoothed(line) == line
-    assert thin(line, 50)[0] == line[0] and thin(line, 50)[-1] == line[-1] and len(thin(line, 50)) <= 51
-    assert thin([]) == [] and smoothed([]) == []
-
-
 @pytest.mark.parametrize(
     ("low", "high", "about", "expected"),
     [(4, 9, 5, [4, 5, 6, 7, 8, 9]), (0, 5, 6, [0, 1, 2, 3, 4, 5]), (4.5, 6, 5, [4.5, 5.0, 5.5, 6.0]), (1, 1, 5, [1])],
@@ -211,10 +207,51 @@ def test_ticks_are_round_numbers(low, high, about, expected):
     assert ticks(low, high, about) == pytest.approx(expected)
 
 
-def test_curve_survives_numbers_that_are_not_finite(tmp_path: Path):
-    steps = [{"event": "step", "step": n, "seconds": float(n), "tokens": 1, "bpc": float("nan")} for n in (1, 2)]
-    put_step(tmp_path, "base", "pretrain", {}, steps)
-    ElementTree.fromstring(draw_curve(read_learning(read_run(tmp_path).steps[0]), 300, 200))
+ODD = [
+    (),
+    ((1.0, math.nan),),
+    ((1.0, 2.0),),
+    ((0.0, math.inf), (1.0, -math.inf), (2.0, 1e300)),
+    ((1.0, 0.0), (2.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize("points", ODD)
+@pytest.mark.parametrize("by", ["steps", "tokens", "minutes"])
+def test_curve_survives_odd_numbers(points: tuple, by: str):
+    for curves in ([Curve("", points)], [Curve("", points), Curve("", ((1.0, 2.0),), points)]):
+        if picture := draw_curve(curves, "loss", by, 300, 200):
+            ElementTree.fromstring(picture)
+            assert "nan" not in picture and "inf" not in picture
+    assert "nan" not in draw_rates(points, by, 300, 100)
+
+
+def test_an_alert_stands_on_the_curve_and_below_it(run_folder: Path):
+    """Two alerts at almost the same place are one line; what they say is text, whatever it holds."""
+    folder = run_folder / "base"
+    alerts = [
+        {"event": "alert", "what": "spike", "step": step, "text": f"step {step}: {HOSTILE}"} for step in (20, 20, 21)
+    ]
+    with (folder / "events.jsonl").open("a", encoding="utf-8") as log:
+        log.writelines(json.dumps({"time": 111.0, **event}, ensure_ascii=False) + "\n" for event in alerts)
+    base = next(step for step in read_run(run_folder).steps if step.name == "base")
+    assert [line.partition("。")[0] for line in alert_lines(base.history)] == [
+        "第 20 步：損失突然跳高",
+        "第 21 步：損失突然跳高",
+    ]
+    html = write_report(run_folder)[1].read_text(encoding="utf-8")
+    assert html.count('<g class="mark">') == 4, "two lines, wide and tall"
+    assert "第 20 步" in html and "<script" not in html
+    assert "第 21 步" in (run_folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_values_beside_points_do_not_stand_upon_each_other():
+    dots = tuple((float(x), 5 - x / 100) for x in range(0, 400, 4))
+    picture = ElementTree.fromstring(draw_curve([Curve("", dots=dots)], "bpc", "steps", 720, 340))
+    texts = [e for e in picture.iter() if e.tag.endswith("text") and e.get("class") == "value"]
+    xs = sorted(float(text.get("x")) for text in texts)
+    assert len(xs) > 5 and all(after - before >= 40 for before, after in pairwise(xs[1:]))
+    assert len([e for e in picture.iter() if e.tag.endswith("circle")]) == 100
 
 
 @pytest.mark.parametrize(

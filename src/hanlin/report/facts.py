@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.artifact import Manifest, is_artifact, read_manifest
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import EVENTS_FILE, Event, read_events
+from hanlin.report.history import History, read_history
+from hanlin.report.record import sessions
 from hanlin.rooms import ROOMS
 
 
@@ -39,10 +42,14 @@ class Step:
     def of(self, kind: str) -> Iterator[Event]:
         return (event for event in self.events if event.get("event") == kind)
 
+    @cached_property
+    def history(self) -> History:
+        return read_history(self.events)
+
     @property
     def seconds(self) -> float:
         """Time at work, over all sessions of an interrupted run."""
-        return sum(last - first for first, last in _sessions(self.events))
+        return sum(last - first for first, last in sessions(self.events))
 
 
 @dataclass(frozen=True)
@@ -104,67 +111,6 @@ def _life_cycle_place(step: Step) -> tuple[int, bool, float]:
     place = rooms.index(step.room) if step.room in rooms else len(rooms)
     started = min((event["time"] for event in step.events), default=0.0)
     return place, step.is_chat_corpus, started
-
-
-def _sessions(events: Iterable[Event]) -> list[tuple[float, float]]:
-    """(first, last) time of each stretch of work: every `started` begins one."""
-    sessions: list[tuple[float, float]] = []
-    for event in events:
-        if event["event"] == "started" or not sessions:
-            sessions.append((event["time"], event["time"]))
-        else:
-            sessions[-1] = (sessions[-1][0], event["time"])
-    return sessions
-
-
-# ── what is drawn and told from the logs ──────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Bits per held-out character at a share of the run (0 to 1), after some seconds of training."""
-
-    at: float
-    seconds: float
-    bpc: float
-
-
-@dataclass(frozen=True)
-class Learning:
-    """A pretraining run's curve: (seconds, bits per character) of each step, and the held-out points."""
-
-    steps: tuple[tuple[float, float], ...]
-    heldout: tuple[HeldOut, ...]
-
-    @property
-    def at_first(self) -> HeldOut | None:
-        return self.heldout[0] if self.heldout and self.heldout[0].at == 0 else None
-
-    @property
-    def at_last(self) -> HeldOut | None:
-        return self.heldout[-1] if len(self.heldout) > 1 else None
-
-
-def read_learning(step: Step) -> Learning:
-    """A resumed run repeats steps: the last event of each step number, and of each milestone, counts."""
-    by_number = {event["step"]: event for event in step.of("step") if "bpc" in event}
-    ordered = [by_number[number] for number in sorted(by_number)]
-    step_of = {event["at"]: event["step"] for event in step.of("milestone")}
-    measured = {event["at"]: event["bpc"] for event in step.of("heldout")}
-    points = []
-    for at in sorted(measured):
-        reached = by_number.get(step_of.get(at, -1))
-        total = ordered[-1]["seconds"] if ordered else 0.0
-        points.append(HeldOut(at, reached["seconds"] if reached else at * total, measured[at]))
-    return Learning(tuple((event["seconds"], event["bpc"]) for event in ordered), tuple(points))
-
-
-def read_samples(step: Step) -> dict[str, dict[float, str]]:
-    """{prompt: {share of the run: text}}, in the order of the log; of repeated ones the last counts."""
-    samples: dict[str, dict[float, str]] = {}
-    for event in step.of("sample"):
-        samples.setdefault(event["prompt"], {})[event["at"]] = event["text"]
-    return samples
 
 
 def read_replies(run: Run, count: int) -> list[tuple[str, list[tuple[str, str]]]]:

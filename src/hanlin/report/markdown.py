@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from html import escape
 
 from hanlin.report import texts
-from hanlin.report.facts import Learning, Run, Step, read_learning, read_replies, read_samples
+from hanlin.report.curve import alert_lines
+from hanlin.report.facts import Run, Step, read_replies
+from hanlin.report.history import History, read_samples
 from hanlin.report.numbers import choices, duration, percent
 from hanlin.report.stages import Stage, tell_all
 from hanlin.report.table import Table, before_after
@@ -34,7 +36,7 @@ def as_markdown(run: Run) -> str:
         else "",
         _section("先認識五個詞", "\n".join(f"- **{term}**：{text}" for term, text in texts.glossary(run))),
         _section("每個階段做了什麼", "\n\n".join(_stage(n, s) for n, s in enumerate(tell_all(run), start=1))),
-        _section("學習曲線", _curve(read_learning(pretrained)) if pretrained else ""),
+        _section("學習曲線", _curve(pretrained.history) if pretrained else ""),
         _section("邊學邊寫", _samples(pretrained)),
         _section("學著回答", _samples(chat)),
         _section("前後對照", _table(before_after(run))),
@@ -56,23 +58,24 @@ def _stage(number: int, stage: Stage) -> str:
     return f"{head}\n\n{stage.what}\n\n| | |\n|---|---|\n{rows}"
 
 
-def _curve(learning: Learning) -> str:
+def _curve(history: History) -> str:
     """The held-out points as a table; the drawing is in report.html."""
-    if not learning.heldout:
-        return ""
     rows = "\n".join(
         f"| {percent(point.at, 0)} | {duration(point.seconds)} | {point.bpc:.2f} | {choices(point.bpc)} |"
-        for point in learning.heldout
+        for point in history.heldout
+        if point.bpc is not None
     )
+    if not rows:
+        return ""
     return (
         "| 訓練進度 | 訓練時間 | 考題上的每字元位元數 | 等於從幾個字裡猜一個 |\n|---:|---:|---:|---:|\n"
-        f"{rows}\n\n圖在 report.html。"
+        f"{rows}\n\n圖在 report.html。" + "".join(f"\n\n- {line}" for line in map(plain, alert_lines(history)))
     )
 
 
 def _samples(step: Step | None) -> str:
     blocks = []
-    for prompt, by_share in (read_samples(step) if step else {}).items():
+    for prompt, by_share in (read_samples(step.events) if step else {}).items():
         rows = "\n".join(f"| {percent(at, 0)} | {_cut(text)} |" for at, text in sorted(by_share.items()))
         blocks.append(f"「{plain(prompt)}」\n\n| 進度 | 模型寫的 |\n|---:|---|\n{rows}")
     return "\n\n".join(blocks)

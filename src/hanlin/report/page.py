@@ -6,15 +6,21 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from hanlin.core.run.events import Event
 from hanlin.report import texts
-from hanlin.report.curve import draw_curve
-from hanlin.report.facts import Learning, Run, Step, read_learning, read_replies, read_samples
+from hanlin.report.curve import MEASURES, alert_lines, draw_curve
+from hanlin.report.facts import Run, Step, read_replies
+from hanlin.report.history import By, History, read_samples
 from hanlin.report.numbers import choices, count, duration, percent
 from hanlin.report.picture import draw_tall, draw_wide, stations
 from hanlin.report.stages import Stage, tell_all
 from hanlin.report.table import Table, before_after
 
 NUM_REPLIES = 3
+
+WIDE, NARROW = (720, 340, "wide"), (340, 280, "tall")
+"""Width, height and class of a curve on a screen and on a phone: the page's CSS shows one of them."""
+
 MOST_SAMPLE_CHARACTERS = 240
 
 
@@ -22,37 +28,44 @@ def as_html(run: Run) -> str:
     """The whole page."""
     stages = tell_all(run)
     pretrained = run.last("pretrain")
-    learning = read_learning(pretrained) if pretrained else Learning((), ())
+    learning = pretrained.history if pretrained else History()
     parts = [
         _head(run, learning),
-        _section("一生的樣子", _cycle(run, stages)),
-        _section("先認識五個詞", _glossary(run)),
-        _section("每個階段做了什麼", _stages(stages)),
-        _section("學習曲線", _curve(learning)),
-        _section("邊學邊寫", _samples(pretrained, "固定的開頭，在預訓練進行到不同程度時，讓模型接著寫。")),
-        _section(
-            "學著回答", _samples(run.last("finetune"), "同樣的問題（訓練時沒看過），在微調進行到不同程度時的回答。")
+        section("一生的樣子", _cycle(run, stages)),
+        section("先認識五個詞", _glossary(run)),
+        section("每個階段做了什麼", _stages(stages)),
+        section("學習曲線", _pretraining_curve(learning)),
+        section("邊學邊寫", _samples(pretrained, "固定的開頭，在預訓練進行到不同程度時，讓模型接著寫。")),
+        section(
+            "學著回答",
+            _finetuning_curve(run.last("finetune"))
+            + _samples(run.last("finetune"), "同樣的問題（訓練時沒看過），在微調進行到不同程度時的回答。"),
         ),
-        _section("前後對照", _table(before_after(run))),
-        _section("同一個問題，前後怎麼答", _replies(run)),
-        _section("這個小模型做不到的事", _limits(run)),
-        _section("接下來試試看", _next(run)),
+        section("前後對照", _table(before_after(run))),
+        section("同一個問題，前後怎麼答", _replies(run)),
+        section("這個小模型做不到的事", _limits(run)),
+        section("接下來試試看", _next(run)),
     ]
+    return document("翰林：一個語言模型的一生", [*parts, _foot(run)])
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page of its own: the style inside, nothing fetched."""
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="zh-Hant-TW">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>翰林：一個語言模型的一生</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(filter(None, parts))
-        + f"\n{_foot(run)}\n</main>\n</body>\n</html>\n"
+        + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
     return f"<section>\n<h2>{title}</h2>\n{body}\n</section>" if body else ""
 
 
-def _head(run: Run, learning: Learning) -> str:
+def _head(run: Run, learning: History) -> str:
     corpus, pretrained = run.text_corpus, run.last("pretrain")
     read = f"，從 {count(corpus.metrics['characters'], '字')}的原始文字" if corpus else ""
     goal = "做出一個會對話的小模型" if run.last("finetune") else "做到這一步"
@@ -60,8 +73,9 @@ def _head(run: Run, learning: Learning) -> str:
     if pretrained:
         tiles.append(("權重", count(pretrained.metrics["parameters"]), "個可以調整的數字"))
         tiles.append(("讀過", count(pretrained.metrics["tokens"]), "個詞元"))
-    if learning.at_first and learning.at_last:
-        first, last = learning.at_first.bpc, learning.at_last.bpc
+    first = learning.at_first.bpc if learning.at_first else None
+    last = learning.at_last.bpc if learning.at_last else None
+    if first is not None and last is not None:
         tiles.append(("猜下一個字", f"{choices(first)} → {choices(last)}", "從這麼多個字裡猜一個"))
         tiles.append(("每字元位元數", f"{first:.2f} → {last:.2f}", "越低越好"))
     shown = "".join(
@@ -106,39 +120,62 @@ def _stages(stages: Sequence[Stage]) -> str:
     return f'<div class="stages">{"".join(cards)}</div>'
 
 
-def _curve(learning: Learning) -> str:
-    wide, narrow = draw_curve(learning, 720, 340), draw_curve(learning, 340, 280)
-    if not wide:
+def _pretraining_curve(history: History) -> str:
+    drawn = curve_figure(history)
+    if not drawn:
         return ""
-    wide, narrow = (
-        svg.replace('class="curve"', f'class="curve {name}"') for svg, name in ((wide, "wide"), (narrow, "tall"))
-    )
     return (
-        "<p>縱軸是每字元位元數：線越往下，模型猜下一個字越準。一開始掉得最快，因為它先學會哪些字常見，"
-        "接著才慢慢學會詞、句子和文體。</p>\n"
-        f"<figure>{wide}{narrow}<figcaption>"
-        '<span class="key key-line"></span>訓練文字（平均後）　<span class="key key-dot"></span>沒看過的考題'
-        "</figcaption></figure>\n"
+        f"<p>縱軸是{MEASURES[history.measure]}：線越往下，模型猜下一個字越準。一開始掉得最快，因為它先學會哪些字常見，"
+        f"接著才慢慢學會詞、句子和文體。</p>\n{drawn}\n"
         '<p class="small">圖上的點只讀一小段考題，下面的表讀得比較多，所以數字略有不同。</p>'
     )
 
 
-def _samples(step: Step | None, lead: str) -> str:
-    samples = read_samples(step) if step else {}
-    if not samples:
+def _finetuning_curve(step: Step | None) -> str:
+    drawn = curve_figure(step.history) if step else ""
+    return (
+        f"<p>縱軸是{MEASURES['loss']}，只算回答的部分：越往下，標準答案在它眼中越理所當然。</p>\n{drawn}\n"
+        if drawn
+        else ""
+    )
+
+
+def curve_figure(history: History, by: By = "minutes") -> str:
+    """The curve, for a screen and for a phone, what its marks mean, and the alerts in words; "" where none was
+    measured."""
+    measure = history.measure
+    curve = history.curve("", measure, by)
+    wide, narrow = (draw_curve([curve], measure, by, *size) for size in (WIDE, NARROW))
+    if not wide:
         return ""
+    keys = [("line", "訓練文字（中位數）"), ("band", "單步的高低")] if curve.points else []
+    keys += [("dot", "沒看過的考題")] if curve.dots else []
+    keys += [("mark", "警示")] if curve.marks else []
+    caption = "　".join(f'<span><span class="key key-{name}"></span>{text}</span>' for name, text in keys)
+    alerts = "".join(f"<li>{escape(line)}</li>" for line in alert_lines(history))
+    return f"<figure>{wide}{narrow}<figcaption>{caption}</figcaption></figure>" + (
+        f'\n<ul class="alerts small">{alerts}</ul>' if alerts else ""
+    )
+
+
+def _samples(step: Step | None, lead: str) -> str:
+    blocks = sample_blocks(step.events, step.room == "pretrain") if step else ""
+    return f"<p>{lead}「�」是還拼不成一個字的位元組。</p>\n{blocks}" if blocks else ""
+
+
+def sample_blocks(events: Iterable[Event], continues: bool) -> str:
+    """What a model wrote at each share of its training. continues: the text goes on from the prompt, which is shown."""
     blocks = []
-    for place, (prompt, by_share) in enumerate(samples.items()):
-        beginning = prompt if step and step.room == "pretrain" else ""
+    for place, (prompt, by_share) in enumerate(read_samples(events).items()):
         rows = "".join(
-            f'<li><span class="share">{percent(at, 0)}</span><p>{_written(beginning, text)}</p></li>'
+            f'<li><span class="share">{percent(at, 0)}</span><p>{_written(prompt if continues else "", text)}</p></li>'
             for at, text in sorted(by_share.items())
         )
         blocks.append(
             f"<details{' open' if place == 0 else ''}><summary>「{escape(prompt)}」</summary>"
             f'<ol class="samples">{rows}</ol></details>'
         )
-    return f"<p>{lead}「�」是還拼不成一個字的位元組。</p>\n" + "\n".join(blocks)
+    return "\n".join(blocks)
 
 
 def _written(prompt: str, text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-
+from hanlin.columns import display_width, pad
 from hanlin.report.facts import Run
 from hanlin.report.numbers import duration
 from hanlin.report.stages import tell_all
@@ -29,13 +28,3 @@ def summarise(run: Run) -> list[str]:
     if run.unfinished:
         lines.append(f"尚未完成：{'、'.join(run.unfinished)}（再執行一次同樣的指令，就會從中斷的地方繼續）")
     return [*lines, RULE]
-
-
-def display_width(text: str) -> int:
-    """Columns in a terminal: a full-width character takes two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def pad(text: str, columns: int, right: bool = False) -> str:
-    space = " " * max(0, columns - display_width(text))
-    return space + text if right else text + space

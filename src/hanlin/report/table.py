@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hanlin.report.facts import Run, Step, read_learning
+from hanlin.report.facts import Run, Step
 from hanlin.report.numbers import choices, size
 from hanlin.trust.evaluate.ledger import MEASURES
 
@@ -59,8 +59,8 @@ def _figures(run: Run) -> dict[str, dict[str, float]]:
     """{column: {measure: value}}"""
     columns: dict[str, dict[str, float]] = {}
     pretrained = run.last("pretrain")
-    first = read_learning(pretrained).at_first if pretrained else None
-    if first is not None:
+    first = pretrained.history.at_first if pretrained else None
+    if first is not None and first.bpc is not None:
         columns[UNTRAINED] = {BPC: first.bpc}
     ledger = run.last("evaluate")
     if ledger is not None and ledger.report.get("columns"):

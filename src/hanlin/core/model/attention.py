@@ -46,8 +46,39 @@ def attend(
     causal: bool,
     scale: float,
 ) -> torch.Tensor:
-    """The fused kernel of torch."""
+    """The fused kernel of torch, or products where they are faster."""
+    if q_BHTD.requires_grad and _products_are_faster(q_BHTD, k_BHSD):
+        return attend_by_products(q_BHTD, k_BHSD, v_BHSD, mask, causal, scale)
     return F.scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask, is_causal=causal, scale=scale)
+
+
+SHORT_TOKENS = 1024
+"""Up to here two products with all scores between them beat the fused kernel on a CPU that multiplies bfloat16 matrices:
+forward and backward two to four times as fast (benchmarks/README.md)."""
+
+
+def _products_are_faster(q_BHTD: torch.Tensor, k_BHSD: torch.Tensor) -> bool:
+    short = max(q_BHTD.shape[2], k_BHSD.shape[2]) <= SHORT_TOKENS
+    return short and q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16
+
+
+def attend_by_products(
+    q_BHTD: torch.Tensor,
+    k_BHSD: torch.Tensor,
+    v_BHSD: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
+    scale: float,
+) -> torch.Tensor:
+    """As the formula says. The scores are held, in the dtype of q: rounded as transformers' own ("eager") are."""
+    scores_BHTS = q_BHTD @ k_BHSD.mT
+    if causal:
+        mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=scores_BHTS.device).tril()
+    if mask is None:
+        return (scores_BHTS * scale).softmax(-1) @ v_BHSD
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=scores_BHTS.dtype, device=mask.device).masked_fill(~mask, -torch.inf)
+    return torch.add(mask, scores_BHTS, alpha=scale).softmax(-1) @ v_BHSD
 
 
 class Attention(nn.Module):
@@ -86,23 +117,54 @@ class Attention(nn.Module):
 
     def forward(self, x_BTC: torch.Tensor, reading: Reading, state: KeyValues | None = None) -> torch.Tensor:
         B, T, _ = x_BTC.shape
-        q_BTHD = self.q_norm(self.q_proj(x_BTC).view(B, T, self.num_heads, self.head_width))
-        k_BTKD = self.k_norm(self.k_proj(x_BTC).view(B, T, self.num_kv_heads, self.head_width))
-        v_BTKD = self.v_norm(self.v_proj(x_BTC).view(B, T, self.num_kv_heads, self.head_width))
+        q_BTHD = self.q_norm(self.q_proj(x_BTC).view(B, T, -1, self.head_width))
+        k_BTKD = self.k_norm(self.k_proj(x_BTC).view(B, T, -1, self.head_width))
+        v_BTKD = self.v_norm(self.v_proj(x_BTC).view(B, T, -1, self.head_width))
         q_BTHD, k_BTKD = self.position.turn(q_BTHD, k_BTKD, reading)
+        if reading.one_by_one:
+            return self.o_proj(self._one_by_one(q_BTHD, k_BTKD, v_BTKD, reading).flatten(2))
         q_BHTD, k_BKSD, v_BKSD = q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
         if state is not None:
             k_BKSD, v_BKSD = state.extend(reading.start, k_BKSD, v_BKSD)
         mask = self.position.mask(reading, self.window, q_BHTD.dtype)
-        y_BHTD = self.attend(
-            q_BHTD,
-            self._for_each_head(k_BKSD),
-            self._for_each_head(v_BKSD),
-            mask,
-            reading.is_causal(mask),
-            self.scale,
-        )
-        return self.o_proj(y_BHTD.transpose(1, 2).reshape(B, T, self.num_heads * self.head_width))
+        y_BHTD = self._attend(q_BHTD, k_BKSD, v_BKSD, mask, reading.is_causal(mask))
+        return self.o_proj(y_BHTD.transpose(1, 2).reshape(B, T, -1))
+
+    def _attend(
+        self,
+        q_BHTD: torch.Tensor,
+        k_BKSD: torch.Tensor,
+        v_BKSD: torch.Tensor,
+        mask: torch.Tensor | None,
+        causal: bool,
+    ) -> torch.Tensor:
+        k_BHSD, v_BHSD = self._for_each_head(k_BKSD), self._for_each_head(v_BKSD)
+        return self.attend(q_BHTD, k_BHSD, v_BHSD, mask, causal, self.scale)
+
+    def _one_by_one(
+        self, q_BTHD: torch.Tensor, k_BTKD: torch.Tensor, v_BTKD: torch.Tensor, reading: Reading
+    ) -> torch.Tensor:
+        """Packed rows, document by document: (B, T, H, D), zeros at padding."""
+        longest, lengths = reading.longest_piece, [piece.length for piece in reading.pieces]
+        whole_mask = self.position.mask(longest, self.window, q_BTHD.dtype)
+        # Split, not sliced: the gradients of all parts are then put together once.
+        parts = [x.flatten(0, 1).split(lengths) for x in (q_BTHD, k_BTKD, v_BTKD)]
+        y = []
+        for piece, q_THD, k_TKD, v_TKD in zip(reading.pieces, *parts):
+            if not piece.real:
+                y.append(torch.zeros_like(q_THD))
+                continue
+            mask = self._corner(whole_mask, piece.length)
+            q_1HTD, k_1KTD, v_1KTD = (x.transpose(0, 1)[None] for x in (q_THD, k_TKD, v_TKD))
+            y_1HTD = self._attend(q_1HTD, k_1KTD, v_1KTD, mask, longest.is_causal(mask))
+            y.append(y_1HTD[0].transpose(0, 1))
+        return torch.cat(y).view_as(q_BTHD)
+
+    def _corner(self, mask: torch.Tensor | None, length: int) -> torch.Tensor | None:
+        """What the first tokens see; within a window that is what they would see without it."""
+        if mask is None or (mask.dtype == torch.bool and self.window is not None and length <= self.window):
+            return None
+        return mask[..., :length, :length]
 
     def new_state(self, batch: int, max_tokens: int) -> KeyValues:
         weight = self.k_proj.weight

@@ -29,7 +29,10 @@ class Source:
         self._kept: dict[Any, Any] = {}
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made at the first request."""
+        """What `make` gives, made at the first request; in training each time: a block that is computed again for its
+        gradient has to do the same work again."""
+        if torch.is_grad_enabled():
+            return make()
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]

@@ -53,6 +53,8 @@ class Decoder(nn.Module):
         self.shape_logits = shape_logits
         self.embeddings_listed = embeddings_listed
         self.tied = {"lm_head.weight": "embed_tokens.weight"} if tied else {}
+        self.run_layer = plain_layer
+        self.body = self.after_embedding
         tie(self)
 
     def forward(
@@ -65,20 +67,33 @@ class Decoder(nn.Module):
         self, ids_BT: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The normed state before the head, (B, T, C)."""
-        return self.after_embedding(F.embedding(ids_BT, self.embed_tokens.weight), cache, present_BT)
+        return self.after_embedding(self.embed_tokens(ids_BT), None, cache, present_BT)
+
+    def states(self, ids_BT: torch.Tensor, documents_BT: torch.Tensor | None = None) -> torch.Tensor:
+        """The normed state before the head, (B, T, C), for training.
+
+        documents_BT: int64, which of a packed row's documents a token belongs to, padding −1; None for a document a
+        row. The gathering of rows stays outside `body`, which the loop may compile: its scattered atomic additions
+        would make two equal runs differ in their last bits.
+        """
+        return self.body(self.embed_tokens(ids_BT), documents_BT)
 
     def after_embedding(
-        self, x_BTC: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
+        self,
+        x_BTC: torch.Tensor,
+        documents_BT: torch.Tensor | None = None,
+        cache: Cache | None = None,
+        present_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Entry, blocks and last norm, for embeddings (B, T, C)."""
         length = x_BTC.shape[1]
         if cache is None:
-            reading = Reading(0, length, x_BTC.device, present_BT)
+            reading = Reading(0, length, x_BTC.device, present_BT, documents_BT=documents_BT)
         else:
             reading = cache.read(length, x_BTC.device, present_BT)
         x_BTC = self.entry(x_BTC, reading)
         for number, layer in enumerate(self.layers):
-            x_BTC = layer(x_BTC, reading, cache.states[number] if cache is not None else None)
+            x_BTC = self.run_layer(layer, x_BTC, reading, cache.states[number] if cache is not None else None)
         if cache is not None:
             cache.length = reading.total
         return self.norm(x_BTC)
@@ -112,6 +127,11 @@ class Decoder(nn.Module):
     def num_parameters(self) -> int:
         """Tied weights counted once."""
         return sum(p.numel() for p in self.parameters())
+
+
+def plain_layer(layer: nn.Module, *arguments: Any) -> torch.Tensor:
+    """How a block is run; training may hand a model another way, which keeps less and computes again."""
+    return layer(*arguments)
 
 
 def tie(model: Any) -> None:

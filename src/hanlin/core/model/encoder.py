@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hanlin.core.model.activations import Activation
-from hanlin.core.model.decoder import tie
+from hanlin.core.model.decoder import plain_layer, tie
 from hanlin.core.model.reading import Reading
 
 
@@ -51,6 +51,7 @@ class Encoder(nn.Module):
         self.head = head
         self.read = read
         self.tied = {"head.decoder.weight": "embed_tokens.weight"} if head is not None and tied else {}
+        self.run_layer = plain_layer
         tie(self)
 
     def forward(
@@ -75,12 +76,15 @@ class Encoder(nn.Module):
         token_types_BT: int64, which of two texts a token belongs to; None for type 0 throughout.
         """
         reading = self.read(ids_BT, present_BT)
-        # Reading the padding token does not train its vector.
-        x_BTC = F.embedding(ids_BT, self.embed_tokens.weight, self.embed_tokens.padding_idx)
+        x_BTC = self.embed_tokens(ids_BT)  # a padding token's vector is not trained by being read
         x_BTC = self.entry(x_BTC, reading, token_types_BT)
         for layer in self.layers:
-            x_BTC = layer(x_BTC, reading)
+            x_BTC = self.run_layer(layer, x_BTC, reading)
         return x_BTC
+
+    def states(self, ids_BT: torch.Tensor, present_BT: torch.Tensor | None = None) -> torch.Tensor:
+        """What the head reads, (B, T, C), for training."""
+        return self.hidden(ids_BT, present_BT)
 
     def state_modules(self) -> list[nn.Module]:
         """Whose outputs are the hidden states, in the order in which transformers lists them."""

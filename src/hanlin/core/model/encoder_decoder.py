@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from hanlin.core.model.cache import Cache
 from hanlin.core.model.cross_attention import Source
-from hanlin.core.model.decoder import tie
+from hanlin.core.model.decoder import plain_layer, tie
 from hanlin.core.model.entry import PlainEntry
 from hanlin.core.model.reading import Reading
 
@@ -33,12 +32,13 @@ class Stack(nn.Module):
         self.position_bias = position_bias
         self.layers = nn.ModuleList(layers)
         self.norm = norm
+        self.run_layer = plain_layer
 
     def forward(self, x_BTC: torch.Tensor, reading: Reading, cache: Cache | None, *sources: Source) -> torch.Tensor:
         """sources: what each block looks at besides, nothing in an encoder."""
         x_BTC = self.entry(x_BTC, reading)
         for number, layer in enumerate(self.layers):
-            x_BTC = layer(x_BTC, reading, cache.states[number] if cache is not None else None, *sources)
+            x_BTC = self.run_layer(layer, x_BTC, reading, cache.states[number] if cache is not None else None, *sources)
         return self.norm(x_BTC)
 
     def state_modules(self) -> list[nn.Module]:
@@ -121,7 +121,7 @@ class EncoderDecoder(nn.Module):
         return self.lm_head(x_BTC if self.head_scale == 1 else x_BTC * self.head_scale)
 
     def _embed(self, ids: torch.Tensor) -> torch.Tensor:
-        return F.embedding(ids, self.embed_tokens.weight)
+        return self.embed_tokens(ids)
 
     def new_cache(self, batch: int, max_tokens: int) -> Cache:
         """Of the decoder, `max_tokens` of the target."""

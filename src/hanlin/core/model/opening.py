@@ -1,43 +1,56 @@
-"""Any model a user has: a run, a Hugging Face folder, a .gguf file, or an address (hf:, pip:, npm:) of one of these."""
+"""Any model a user has: a run, a Hugging Face folder, a .gguf file, an adapter (a PEFT folder), or an address (hf:,
+pip:, npm:) of one of these."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hanlin.core.model.adapters.attach import put
+from hanlin.core.model.adapters.base import base_address, is_adapter, read_base, refuse_other_base
+from hanlin.core.model.adapters.folder import read_adapter
+from hanlin.core.model.adapters.merging import MergedState, merge_adapter, untie_adapted
 from hanlin.core.model.gguf.loading import load_gguf_model, open_gguf_weights
 from hanlin.core.model.gguf.reader import GgufFile
-from hanlin.core.model.gguf.writing import Source
+from hanlin.core.model.gguf.writing import Source, parameters_of
+from hanlin.core.model.nf4 import quantize_linears
 from hanlin.core.model.pretrained import (
     CONFIG_FILE,
     Pretrained,
     folder_state,
+    give_weights,
     load,
     model_without_weights,
     read_generation,
+    read_tokenizer,
 )
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit, silent
 from hanlin.core.run.sources import SCHEMES, fetch
 from hanlin.core.text.gguf_vocabulary import tokenizer_of
-from hanlin.core.text.tokenizer import load_tokenizer
+from hanlin.core.text.tokenizer import Tokenizer, load_tokenizer
 
 GGUF_SUFFIX = ".gguf"
 
 
 def open_model(address: str | Path, dtype: torch.dtype | None = None, emit: Emit = silent) -> Pretrained:
-    """dtype: of the parameters; None keeps what is stored (float32 for a GGUF file). Raises HanlinError naming what is
-    missing or does not fit."""
+    """dtype: of the parameters; None keeps what is stored (float32 for a GGUF file). An adapter is opened with its
+    base, merged. Raises HanlinError naming what is missing or does not fit."""
     path = locate_model(address, emit)
+    if is_adapter(path):
+        return _open_merged(path, dtype, emit)
     return _open_gguf(path, dtype) if path.suffix == GGUF_SUFFIX else load(path, dtype)
 
 
 def open_source(address: str | Path, emit: Emit = silent) -> Source:
     """The same model for writing: its weights are read one tensor at a time, when they are asked for."""
     path = locate_model(address, emit)
+    if is_adapter(path):
+        return merged_source(path, emit=emit)
     if path.suffix == GGUF_SUFFIX:
         model, family, state = open_gguf_weights(path)
         return Source(family, model, state, tokenizer_of(state.file.metadata), path.stem, _generation(state.file))
@@ -46,11 +59,51 @@ def open_source(address: str | Path, emit: Emit = silent) -> Source:
     return Source(family, model, weights, load_tokenizer(path), name, read_generation(path))
 
 
+def merged_source(
+    folder: Path, base: str | Path | None = None, dtype: torch.dtype | None = None, emit: Emit = silent
+) -> Source:
+    """An adapter folded into its base. base: where that lies; None: where the adapter says. dtype: of the matrices that
+    the adapter changes; None is the base's. Raises HanlinError for another base than the one it was trained on."""
+    base_path = _base_path(folder, base, emit)
+    recorded = read_base(folder)
+    if recorded is not None and recorded.four_bit:
+        loaded = open_adapter(folder, base_path, dtype, emit)
+        merged = merge_adapter(loaded.model, loaded.family)
+        return Source(
+            loaded.family, merged, parameters_of(merged), loaded.tokenizer, folder.resolve().name, loaded.generation
+        )
+    source = open_source(base_path, emit)
+    tied = dict(source.model.tied)
+
+    def value_of(name: str) -> torch.Tensor:
+        return source.state[tied.get(name, name)]
+
+    adapters, _ = read_adapter(folder, source.model, source.family, value_of)
+    untie_adapted(source.model, adapters)
+    state = MergedState(source.model, value_of, adapters, dtype)
+    tokenizer, generation = _tokenizer_of(folder, source.model, source.tokenizer, source.generation)
+    return Source(source.family, source.model, state, tokenizer, folder.resolve().name, generation)
+
+
+def open_adapter(
+    folder: Path, base: str | Path | None = None, dtype: torch.dtype | None = None, emit: Emit = silent
+) -> Pretrained:
+    """The base with its adapter beside it, as it was trained; arguments as of `merged_source`."""
+    loaded = open_model(_base_path(folder, base, emit), dtype, emit)
+    adapters, options = read_adapter(folder, loaded.model, loaded.family, loaded.model.get_parameter)
+    recorded = read_base(folder)
+    if recorded is not None and recorded.four_bit:
+        quantize_linears(loaded.model, double=recorded.four_bit == "nf4-double")
+    put(loaded.model, adapters, options.dropout)
+    tokenizer, generation = _tokenizer_of(folder, loaded.model, loaded.tokenizer, loaded.generation)
+    return Pretrained(loaded.model, tokenizer, loaded.family, folder, generation)
+
+
 def locate_model(address: str | Path, emit: Emit = silent) -> Path:
     """The folder or .gguf file an address means, fetched where it is not on this machine."""
     text = str(address)
     path = fetch(text, emit).path if is_address(text) else Path(text)
-    if path.is_dir() and not (path / CONFIG_FILE).exists():
+    if path.is_dir() and not (path / CONFIG_FILE).exists() and not is_adapter(path):
         return _only_gguf(path)
     return path
 
@@ -59,6 +112,28 @@ def is_address(text: str) -> bool:
     """Whether `text` names a source elsewhere, and not a path."""
     scheme = re.match(r"([a-z]+):(?!\\)", text)
     return scheme is not None and scheme[1] in SCHEMES and not Path(text).exists()
+
+
+def _open_merged(folder: Path, dtype: torch.dtype | None, emit: Emit) -> Pretrained:
+    source = merged_source(folder, dtype=dtype, emit=emit)
+    give_weights(source.model, {name: value.to(dtype) if dtype else value for name, value in source.state.items()})
+    return Pretrained(source.model.eval(), source.tokenizer, source.family, folder, dict(source.generation))
+
+
+def _base_path(folder: Path, base: str | Path | None, emit: Emit) -> Path:
+    path = locate_model(base_address(folder) if base is None else base, emit)
+    refuse_other_base(folder, path)
+    return path
+
+
+def _tokenizer_of(
+    folder: Path, model: Any, tokenizer: Tokenizer, generation: Mapping[str, Any]
+) -> tuple[Tokenizer, dict[str, Any]]:
+    """The adapter's own where it has one, else the base's."""
+    if not (folder / "tokenizer.json").exists():
+        return tokenizer, dict(generation)
+    own, generation_of_own = read_tokenizer(folder, model.vocab_size)
+    return own, generation_of_own or dict(generation)
 
 
 def _only_gguf(folder: Path) -> Path:

@@ -69,17 +69,23 @@ def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:
     fit."""
     folder = Path(path)
     model, family = load_model(folder, dtype)
+    tokenizer, generation = read_tokenizer(folder, model.vocab_size)
+    return Pretrained(model, tokenizer, family, folder, generation)
+
+
+def read_tokenizer(folder: Path, vocab_size: int) -> tuple[Tokenizer, dict[str, Any]]:
+    """A folder's tokenizer, which has to fit an embedding of `vocab_size` rows, and its generation_config.json."""
     tokenizer = load_tokenizer(folder)
-    if tokenizer.vocab_size > model.vocab_size:
+    if tokenizer.vocab_size > vocab_size:
         raise HanlinError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {model.vocab_size} rows.",
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {vocab_size} rows.",
             "a tokenizer that belongs to this model",
             "put the model's own tokenizer.json into the folder",
             "docs/models.md",
         )
     generation = read_generation(folder)
     _check_template(folder, tokenizer, generation)
-    return Pretrained(model, tokenizer, family, folder, generation)
+    return tokenizer, generation
 
 
 def read_generation(folder: Path) -> dict[str, Any]:
@@ -149,6 +155,11 @@ def save(
     `save_model`."""
     special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
     save_model(folder, model, family, special, state, dtype)
+    write_tokenizer(folder, tokenizer, generation)
+
+
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, generation: dict[str, Any] | None = None) -> None:
+    """The reverse of `read_tokenizer`. generation: what generation_config.json says besides the tokenizer's own ids."""
     tokenizer.save(folder)
     write_json(
         folder / GENERATION_FILE,

@@ -1,4 +1,5 @@
-"""What recurrent mixers share: padding out of their way, the inputs just before, and texts cut into chunks."""
+"""What recurrent mixers share: padding and other documents out of their way, the inputs just before, and texts cut into
+chunks."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ class RealTokens:
 
     @classmethod
     def of(cls, reading: Reading) -> RealTokens:
+        if reading.documents_BT is not None:
+            return reading.once("real tokens", lambda: Unpacked(reading))
         present_BS = reading.present_BS
         return reading.once(
             "real tokens", lambda: cls(None if present_BS is None else present_BS[:, reading.start :].bool())
@@ -46,6 +49,33 @@ class RealTokens:
     def padding_as(self, x_BTC: torch.Tensor, value: float) -> torch.Tensor:
         """`value` in place of what padding (behind the real tokens) says."""
         return x_BTC if self.present_BT is None else x_BTC.masked_fill(~self.present_BT[..., None], value)
+
+
+class Unpacked(RealTokens):
+    """Packed rows with a row for each document, N of them, as long as the longest: a state would run on into the next.
+    So in recurrent mixers packing saves nothing, and a long document among short ones costs its length for each.
+    """
+
+    def __init__(self, reading: Reading):
+        assert reading.documents_BT is not None
+        self._shape = reading.documents_BT.shape
+        real = torch.tensor([piece.real for piece in reading.pieces])
+        lengths = torch.tensor([piece.length for piece in reading.pieces])
+        first_N, lengths_N = (lengths.cumsum(0) - lengths)[real, None], lengths[real, None]
+        places_L = torch.arange(reading.longest_piece.length)
+        self.present_BT = (places_L < lengths_N).to(reading.device)
+        self.counts_B = lengths_N[:, 0].to(reading.device)
+        # Behind its end a document is filled up with its own first token, which no earlier one sees.
+        self._places_NL = (first_N + places_L * (places_L < lengths_N)).to(reading.device)
+
+    def first(self, x_BTC: torch.Tensor) -> torch.Tensor:
+        """(B, T, C) → (N, L, C)."""
+        return x_BTC.flatten(0, 1)[self._places_NL]
+
+    def back(self, x_NLC: torch.Tensor) -> torch.Tensor:
+        assert self.present_BT is not None
+        whole = x_NLC.new_zeros(self._shape.numel(), x_NLC.shape[2])
+        return whole.index_copy(0, self._places_NL[self.present_BT], x_NLC[self.present_BT]).view(*self._shape, -1)
 
 
 class Past:

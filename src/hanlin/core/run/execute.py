@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,17 +27,22 @@ from hanlin.core.run.artifact import (
 )
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import HanlinError, Interrupted, explain_os_error
-from hanlin.core.run.events import EVENTS_FILE, Emit, EventLog, Listener
+from hanlin.core.run.events import EVENTS_FILE, Emit, EventLog, Listener, silent
+from hanlin.core.run.ranks import is_first, launch, world_size
 
 NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a room's `run` returns: its files stand in `out`, these are the figures for the manifest."""
+    """What a room's `run` returns: its files stand in `out`, these are the figures for the manifest.
+
+    kind: of the artifact, where it is not the room's usual output.
+    """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     method: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Room:
     """One line of the life cycle: which module works, what comes in (name → kinds), what goes out.
 
     `version` is part of every artifact's id: raise it when the room's output changes for equal options.
+    together: whether all processes that torchrun started work in it; in other rooms the first works and the rest wait.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Room:
     summary: str
     optional: frozenset[str] = frozenset()
     version: int = 1
+    together: bool = False
 
     @property
     def config_class(self) -> type[Config]:
@@ -78,6 +86,8 @@ def execute(
     inputs = dict(inputs)
     resolved = config.model_dump(mode="json")
     wanted_id = content_id(room.name, room.version, resolved, inputs)
+    if not is_first():
+        return _follow(room, config, inputs, out, wanted_id)
     if existing := _finished(out, wanted_id, replace):
         for listener in listeners:
             listener({"event": "skipped", "room": room.name, "out": str(out), "id": wanted_id})
@@ -104,6 +114,8 @@ def _work(
     log = EventLog(partial / EVENTS_FILE, listeners)
     try:
         log("started", room=room.name, inputs={name: str(a.path) for name, a in inputs.items()}, out=str(partial))
+        if world_size() > 1:
+            _begun(partial).touch()
         result = room.work(config, inputs, partial, log)
         log("finished", room=room.name, metrics=result.metrics)
         return result
@@ -115,6 +127,32 @@ def _work(
         raise
     finally:
         log.close()
+        _begun(partial).unlink(missing_ok=True)
+
+
+def _begun(partial: Path) -> Path:
+    """The first process says by this file that the others may begin: the folder is ready, its log whole."""
+    return partial.with_name(f".{partial.name}.{launch()}.begun")
+
+
+def _follow(room: Room, config: Config, inputs: dict[str, Artifact], out: Path, wanted_id: str) -> Artifact:
+    """What the other processes of a launch do: work along where the room is for all, and wait for the first to seal.
+    Should it fail, torchrun ends them."""
+    partial = out.with_name(out.name + ".partial")
+
+    def sealed() -> bool:
+        return is_artifact(out) and read_manifest(out).id == wanted_id
+
+    while not sealed() and not _begun(partial).exists():
+        time.sleep(0.05)
+    if not sealed() and room.together:
+        try:
+            room.work(config, inputs, partial, silent)
+        except KeyboardInterrupt:
+            raise Interrupted(f"What {room.name} has finished is kept in {partial}.") from None
+    while not sealed():
+        time.sleep(0.05)
+    return open_artifact(out, verify=False)
 
 
 def _finished(out: Path, wanted_id: str, replace: bool) -> Artifact | None:
@@ -176,7 +214,7 @@ def _seal(
     write_manifest(
         partial,
         Manifest(
-            kind=room.output,
+            kind=result.kind or room.output,
             room=room.name,
             method=result.method,
             config=config,
@@ -239,7 +277,7 @@ def refuse_full_disk(folder: Path, needed_bytes: int | None = None) -> None:
 @contextmanager
 def _locked(partial: Path) -> Iterator[None]:
     """One run a folder: the second is refused. The lock dies with its process, so a kill leaves nothing to clean."""
-    lock_path = partial.with_name(f".{partial.name}.lock")
+    lock_path = _lock_path(partial)
     with lock_path.open("a+") as lock:
         try:
             _lock_file(lock)
@@ -256,7 +294,26 @@ def _locked(partial: Path) -> Iterator[None]:
             lock_path.unlink(missing_ok=True)
 
 
-def _lock_file(file: Any) -> None:
+def is_being_written(partial: Path) -> bool:
+    """Whether a process holds the folder's lock now. Many may look at once; nobody is kept from anything but for that
+    instant."""
+    try:
+        lock = _lock_path(partial).open("rb")
+    except OSError:
+        return False
+    with lock:
+        try:
+            _lock_file(lock, shared=True)
+        except OSError:
+            return True
+    return False
+
+
+def _lock_path(partial: Path) -> Path:
+    return partial.with_name(f".{partial.name}.lock")
+
+
+def _lock_file(file: Any, shared: bool = False) -> None:
     if sys.platform == "win32":
         import msvcrt
 
@@ -264,4 +321,4 @@ def _lock_file(file: Any) -> None:
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

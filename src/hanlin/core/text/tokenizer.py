@@ -108,9 +108,9 @@ class Tokenizer:
     @property
     def document_id(self) -> int:
         """The token that stands before every document: bos where the model expects it, else <|endoftext|>, else bos,
-        else eos."""
-        bos = self.bos_token or ""
-        first = (bos, END_OF_TEXT) if self.add_bos else (END_OF_TEXT, bos)
+        else cls (BERT), else eos."""
+        bos, cls = self.bos_token or "", token_text(self.settings.get("cls_token")) or ""
+        first = (bos, END_OF_TEXT, cls) if self.add_bos else (END_OF_TEXT, bos, cls)
         return self.id_of(self._first_known(first) or self.eos_token)
 
     @property

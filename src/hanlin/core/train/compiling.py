@@ -75,8 +75,10 @@ def _careful(compiled: Function, plain: Function, wanted: Literal["auto", "on"],
     return call
 
 
-def training_dtype(wanted: Literal["auto", "bfloat16", "float32"]) -> torch.dtype:
+def training_dtype(wanted: Literal["auto", "bfloat16", "float32", "float8"]) -> torch.dtype:
     """auto: bfloat16 where the processor has instructions for it, else float32 (emulated bfloat16 is slower)."""
+    if wanted == "float8":
+        return torch.bfloat16
     if wanted == "auto":
         native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return torch.bfloat16 if native else torch.float32

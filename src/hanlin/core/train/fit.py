@@ -1,33 +1,51 @@
-"""The one training loop. A method supplies batches and a loss; the loop owns time, precision, resume and the log."""
+"""The one training loop. A method supplies batches and an objective; the loop owns time, precision, memory, processes,
+resume and the log."""
 
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch.nn.functional as F
+import torch
+from torch import nn
 
-from hanlin.core.model.decoder import Decoder
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import EVENTS_FILE, Emit, read_events
 from hanlin.core.train.batch import Batch, Batches
-from hanlin.core.train.checkpoint import Progress, load_checkpoint, remove_checkpoints, save_checkpoint
-from hanlin.core.train.compiling import maybe_compile
+from hanlin.core.train.checkpoint import (
+    BEST,
+    Progress,
+    best_checkpoint,
+    last_checkpoint,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
+from hanlin.core.train.compiling import maybe_compile, training_dtype
 from hanlin.core.train.config import Train
-from hanlin.core.train.loss import next_token_loss
+from hanlin.core.train.float8 import use_float8
+from hanlin.core.train.objectives.causal import Causal
 from hanlin.core.train.optimizer import Optimizer
+from hanlin.core.train.packing import token_micro_batches
+from hanlin.core.train.parallel import Parallel, blocks_of, this_device
+from hanlin.core.train.peak import flops_per_token, matrix_peak
+from hanlin.core.train.recompute import keep_inputs_alone
 from hanlin.core.train.schedule import rate_scale
+from hanlin.core.train.stopping import interruptible, telling_why
+from hanlin.core.train.watch import Watch
 
 MILESTONES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 RECENT_STEPS = 50
 """The reported loss is the mean over this many steps at the end."""
+
+Objective = Callable[[Any, Batch], torch.Tensor]
+AtMilestone = Callable[[float], float | None]
 
 
 @dataclass(frozen=True)
@@ -42,36 +60,41 @@ class Fitted:
 
 
 def fit(
-    model: Decoder,
+    model: Any,
     batches: Batches,
     config: Train,
     emit: Emit,
     folder: Path,
-    at_milestone: Callable[[float], None] | None = None,
+    at_milestone: AtMilestone | None = None,
     characters_per_token: float | None = None,
+    objective: Objective | None = None,
+    rate_of: dict[str, float] | None = None,
 ) -> Fitted:
-    """Train `model` in place, resuming from `folder` if it holds a checkpoint.
+    """Train `model` in place, resuming from `folder` if it holds a checkpoint; only parameters that require a gradient.
 
-    at_milestone is called at 0, 25, 50, 75 and 100 % of the run (samples, held-out loss); its time does not count.
-    With characters_per_token every step's event carries bits per character as well.
+    at_milestone is called at 0, 25, 50, 75 and 100 % of the run (samples, held-out loss); its time does not count. What
+    it returns is the held-out loss, for `keep_best`. With characters_per_token every step's event carries bits per
+    character as well. rate_of: learning rates of single parameters, by name.
 
     The model's parameters must already have the training dtype (and, on a fresh start, their first values).
-    Raises HanlinError when the loss is no longer a number, KeyboardInterrupt after saving when Ctrl-C arrives.
+    Raises HanlinError when the loss is no longer a number or runs away, or when another process of this run has died;
+    KeyboardInterrupt after saving when Ctrl-C arrives.
     """
-    state = _State(model, batches, config, emit, folder, characters_per_token)
-    state.resume()
-    with _interruptible() as asked_to_stop:
-        state.warm_up()
-        while (progress := state.progress()) < 1.0 and not asked_to_stop.is_set():
-            state.visit_milestones(progress, at_milestone)
-            state.one_step(progress)
-            state.save_if_due()
-        if not asked_to_stop.is_set():
-            state.visit_milestones(1.0, at_milestone)
-        state.save()
-        if asked_to_stop.is_set():
+    with telling_why(folder), interruptible() as asked_to_stop:
+        loop = _Loop(model, batches, config, emit, folder, objective or Causal(), characters_per_token, rate_of)
+        loop.resume()
+        loop.warm_up()
+        while (progress := loop.progress()) < 1.0 and not loop.asked(asked_to_stop):
+            loop.visit_milestones(progress, at_milestone)
+            loop.one_step(progress)
+            loop.save_if_due()
+        if not loop.asked(asked_to_stop):
+            loop.visit_milestones(1.0, at_milestone)
+        loop.save()
+        if loop.asked(asked_to_stop):
             raise KeyboardInterrupt
-    return state.fitted()
+        loop.finish()
+    return loop.fitted()
 
 
 def start_again(folder: Path) -> None:
@@ -79,45 +102,85 @@ def start_again(folder: Path) -> None:
     remove_checkpoints(folder)
 
 
-@dataclass
-class _State:
+class _LossModule(nn.Module):
+    """Model and objective as one module: what engines for many processes wrap."""
+
+    def __init__(self, model: nn.Module, objective: Objective):
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return self.objective(self.model, batch)
+
+
+class _Loop:
     """The loop's variables and its few movements."""
 
-    model: Decoder
-    batches: Batches
-    config: Train
-    emit: Emit
-    folder: Path
-    characters_per_token: float | None = None
-    step: int = 0
-    seconds: float = 0.0
-    tokens: int = 0
-    recorded: dict[int, dict] = field(default_factory=dict)
-    recent: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.optimizer = Optimizer(self.model, self.config)
-        self.loss = maybe_compile(next_token_loss, self.config.compile, self.emit)
+    def __init__(
+        self,
+        model: Any,
+        batches: Batches,
+        config: Train,
+        emit: Emit,
+        folder: Path,
+        objective: Objective,
+        characters_per_token: float | None,
+        rate_of: dict[str, float] | None,
+    ):
+        self.model, self.batches, self.config, self.emit, self.folder = model, batches, config, emit, folder
+        self.characters_per_token = characters_per_token
+        self.device = this_device(config.device)
+        self.parallel = Parallel(config, self.device)
+        model.to(self.device)
+        dtype = training_dtype(config.dtype)
+        if config.dtype == "float8":
+            use_float8(model)
+        if config.recompute:
+            keep_inputs_alone(model)
+        if self.parallel.sharded:
+            model.float()  # shards are their own masters
+        self.module = self.parallel.wrap(model, _LossModule(model, objective), dtype)
+        self.optimizer = Optimizer(model, config, rate_of)
+        self._compile()
+        self.watch = Watch(emit, folder)
+        self.step, self.seconds, self.tokens, self.best = 0, 0.0, 0, math.inf
+        self.recorded: dict[int, dict] = {}
+        self.recent: list[float] = []
         self.milestones = list(MILESTONES)
         self.saved_at = time.monotonic()
+        self.saved_step = -1
+        self.peak = 0.0
+
+    def _compile(self) -> None:
+        """The whole body in one process; with shards block by block, so that a block is gathered when its turn
+        comes."""
+        if self.parallel.sharded:
+            for block in blocks_of(self.model):
+                block.forward = maybe_compile(block.forward, self.config.compile, self.emit)
+        elif hasattr(self.model, "body"):
+            self.model.body = maybe_compile(self.model.body, self.config.compile, self.emit)
 
     def resume(self) -> None:
         """Take up the newest checkpoint. Steps logged after it (all of them, where the run ended before the first
         checkpoint) are run again with their logged progress: the same bits."""
         for event in read_events(self.folder / EVENTS_FILE, "step"):
             self.recorded[event["step"]] = event
-        found = load_checkpoint(self.folder)
+        found = last_checkpoint(self.folder)
         if found is None and not self.recorded:
             return
         if found is not None:
-            progress, tensors = found
-            self.optimizer.restore(tensors)
-            self.step, self.seconds = progress.step, progress.seconds
+            progress = load_checkpoint(found, self.optimizer.tensors())
+            self.optimizer.restored(progress.step)
+            self.step, self.seconds, self.tokens = progress.step, progress.seconds, progress.tokens
+            self.best = math.inf if progress.best is None else progress.best
         done = [self.recorded[step] for step in range(1, self.step + 1) if step in self.recorded]
-        self.tokens = done[-1]["tokens"] if done else 0
         self.recent = [event["loss"] for event in done[-RECENT_STEPS:]]
+        for event in done:
+            self.watch.seen(event["loss"])
         self.milestones = [m for m in MILESTONES if m > self._last_milestone()]
         again = max(self.recorded, default=self.step) - self.step
+        self.saved_step = self.step
         self.emit("resumed", step=self.step, seconds=round(self.seconds, 1), again=max(0, again))
 
     def _last_milestone(self) -> float:
@@ -126,33 +189,44 @@ class _State:
     def warm_up(self) -> None:
         """Compile, and let the memory allocator settle, before the clock starts. Leaves no trace in the weights."""
         began = time.monotonic()
-        for micro in self._micro_batches(self.batches(self.step))[:1]:
-            self._backward(micro, 1)
+        micro = self._micro_batches(self._batch())[0]
+        self._backward(micro, 1.0, last=True)
         for parameter in self.model.parameters():
             parameter.grad = None
-        self.emit("ready", seconds=round(time.monotonic() - began, 1))
+        peak = matrix_peak(training_dtype(self.config.dtype), self.device)
+        self.peak = peak / flops_per_token(self.model, micro.ids_BT.shape[1])
+        self.emit("ready", seconds=round(time.monotonic() - began, 1), peak_gflops=round(peak / 1e9))
 
     def progress(self) -> float:
-        """Share of the run that is done: steps, or training seconds; for a step run before, what its log says."""
+        """Share of the run that is done: steps, tokens, or training seconds; for a step run before, what its log
+        says."""
         before = self.recorded.get(self.step + 1)
         if before is not None:
             return before["progress"]
         if self.config.steps is not None:
             return self.step / self.config.steps
+        if self.config.tokens is not None:
+            return self.tokens / self.config.tokens
         assert self.config.minutes is not None
-        return self.seconds / (self.config.minutes * 60)
+        return self.parallel.first_says(self.seconds / (self.config.minutes * 60))[0]
+
+    def asked(self, to_stop: threading.Event) -> bool:
+        return bool(self.parallel.first_says(float(to_stop.is_set()))[0])
+
+    def _batch(self) -> Batch:
+        return self.batches(self.batches.longest() if self.config.longest_first else self.step)
 
     def one_step(self, progress: float) -> None:
         began = time.monotonic()
-        batch = self.batches(self.step)
+        batch = self._batch()
         trained = batch.num_trained
-        total = sum(self._backward(micro, trained) for micro in self._micro_batches(batch))
-        loss = total / trained
+        loss = self._gradients(batch, trained) / trained
         if not math.isfinite(loss):
             self._diverged(batch, loss)
-        scale = rate_scale(progress, self.config.warmup, self.config.decay)
+        config = self.config
+        scale = rate_scale(progress, config.schedule, config.warmup, config.decay, config.final_rate)
         norm = self.optimizer.step(scale)
-        if not math.isfinite(norm):  # the weights are spoilt now: before they reach a checkpoint
+        if not math.isfinite(norm):
             self._diverged(batch, norm, "gradient's norm")
         seconds = time.monotonic() - began
         before = self.recorded.pop(self.step + 1, None)
@@ -160,6 +234,7 @@ class _State:
         self.tokens += trained
         self.seconds = before["seconds"] if before else self.seconds + seconds
         self.recent = [*self.recent, loss][-RECENT_STEPS:]
+        rate = trained / seconds
         self.emit(
             "step",
             step=self.step,
@@ -170,67 +245,107 @@ class _State:
             **self._per_character(loss),
             norm=norm,
             rate=scale,
-            tokens_per_second=round(trained / seconds, 1),
+            tokens_per_second=round(rate, 1),
+            peak_share=round(batch.num_read / seconds / (self.peak * self.parallel.world), 3),
         )
+        self.watch.step(self.step, loss, seconds, self._documents(batch))
+        if self.watch.runs_away():
+            self._diverged(batch, loss, "loss, far above where it began,")
+
+    def _gradients(self, batch: Batch, trained: int) -> float:
+        """Add the gradient of (sum of losses ÷ trained tokens of the whole batch); return the sum of losses in nats.
+
+        Engines average gradients over processes: each counts times the number of processes.
+        """
+        mine = batch.share(self.parallel.data_rank, self.parallel.data) if self.parallel.data > 1 else batch
+        micros = self._micro_batches(mine)
+        total = 0.0
+        for place, micro in enumerate(micros):
+            torch.manual_seed(hash_numbers(self.config.seed, self.step, place, self.parallel.data_rank))
+            total += self._backward(micro, self.parallel.data / trained, last=place == len(micros) - 1)
+        return self.parallel.sum(total)[0]
 
     def _per_character(self, loss: float) -> dict[str, float]:
         return {"bpc": loss / math.log(2) / self.characters_per_token} if self.characters_per_token else {}
 
     def _micro_batches(self, batch: Batch) -> list[Batch]:
-        return batch.split(self.config.micro_rows or self.config.batch_rows)
+        if self.config.micro_tokens and self.parallel.data == 1:
+            return token_micro_batches(batch, self.config.micro_tokens)
+        return batch.split(self.config.micro_rows or max(1, batch.ids_BT.shape[0]))
 
-    def _backward(self, micro: Batch, trained: int) -> float:
-        """Add this part's gradient of (sum of losses / trained tokens of the whole batch); return its sum in nats."""
-        x_BTC = F.embedding(micro.ids_BT, self.model.embed_tokens.weight)
-        total = self.loss(self.model, x_BTC, micro.targets_BT)
-        (total / trained).backward()
+    def _backward(self, micro: Batch, scale: float, last: bool) -> float:
+        with self.parallel.accumulating(last):
+            total = self.module(micro.to(self.device))
+            (total * scale).backward()
         return float(total.detach())
 
+    def _documents(self, batch: Batch) -> str:
+        return ", ".join(self.batches.describe(row) for row in batch.rows[:3])
+
     def _diverged(self, batch: Batch, value: float, what: str = "loss") -> None:
-        documents = ", ".join(self.batches.describe(row) for row in batch.rows[:3])
+        documents = self._documents(batch)
+        kept = last_checkpoint(self.folder)
+        good = f"{kept.name} (step {self.saved_step}) is kept" if kept else "there is no checkpoint yet"
+        text = f"The {what} is {value} at step {self.step + 1} (documents: {documents})."
+        self.emit(
+            "alert", what="nan", step=self.step + 1, text=f"{text} Last good checkpoint: {good}.", rows=[*batch.rows]
+        )
         raise HanlinError(
-            f"The {what} is {value} at step {self.step + 1} (documents: {documents}).",
-            "a finite loss; the last good checkpoint is kept",
-            f"lower train.matrix_rate (now {self.config.matrix_rate}) and train.embedding_rate "
-            f"(now {self.config.embedding_rate})",
+            text,
+            f"a finite loss that falls; the last good checkpoint: {good}",
+            f"lower train.matrix_rate (now {self.config.rate_of_matrices:g}) and train.embedding_rate "
+            f"(now {self.config.embedding_rate:g})",
             "docs/training.md",
         )
 
-    def visit_milestones(self, progress: float, visit: Callable[[float], None] | None) -> None:
+    def visit_milestones(self, progress: float, visit: AtMilestone | None) -> None:
         while self.milestones and self.milestones[0] <= progress:
             at = self.milestones.pop(0)
             if visit is not None:
-                visit(at)
+                with self.parallel.whole_model():
+                    measured = visit(at)
+                if measured is not None and measured < self.best:
+                    self._found_better(measured)
             self.emit("milestone", at=at, step=self.step)
 
+    def _found_better(self, measured: float) -> None:
+        self.best = measured
+        if self.config.keep_best and self.step:
+            save_checkpoint(self.folder, self._stand(), self.optimizer.tensors(), name=BEST)
+            self.emit("best", step=self.step, loss=measured)
+
     def save_if_due(self) -> None:
-        if time.monotonic() - self.saved_at >= self.config.checkpoint_seconds:
+        due = time.monotonic() - self.saved_at >= self.config.checkpoint_seconds
+        if self.parallel.first_says(float(due))[0]:
             self.save()
 
+    def _stand(self) -> Progress:
+        best = None if math.isinf(self.best) else self.best
+        return Progress(self.step, self.seconds, self.tokens, best)
+
     def save(self) -> None:
-        save_checkpoint(self.folder, Progress(self.step, self.seconds), self.optimizer.state())
-        self.saved_at = time.monotonic()
+        self.watch.disk(self.step)
+        save_checkpoint(self.folder, self._stand(), self.optimizer.tensors(), self.config.keep_last)
+        self.saved_at, self.saved_step = time.monotonic(), self.step
         self.emit("checkpoint", step=self.step)
+
+    def finish(self) -> None:
+        """The weights that are to be saved, whole, in every process; the model as it was before compiling."""
+        best = best_checkpoint(self.folder)
+        if self.config.keep_best and best is not None:
+            progress = load_checkpoint(best, self.optimizer.tensors())
+            self.optimizer.restored(progress.step)
+        if self.config.ema:
+            self.optimizer.use_averages()
+        self.parallel.gather()
 
     def fitted(self) -> Fitted:
         return Fitted(self.step, self.tokens, self.seconds, sum(self.recent) / max(1, len(self.recent)))
 
 
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C lets the step end and the checkpoint be written; the second one stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def on_interrupt(number, frame):
-        asked.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def hash_numbers(*numbers: int) -> int:
+    """A seed for this place of this step: dropout draws the same numbers in a run that was resumed."""
+    value = 0
+    for number in numbers:
+        value = (value * 1_000_003 + number + 1) % 2**63
+    return value

@@ -20,6 +20,11 @@ class Collect(Config):
     heldout_share: float = Field(
         0.02, ge=0, le=0.5, description="share of document groups kept away from training, to measure on; 0 keeps none"
     )
+    heldout: Literal["groups", "end"] = Field(
+        "groups",
+        description="which share: groups drawn by chance, or the end of all text in the order it is read (a document "
+        "across the border is cut there)",
+    )
     seed: int = Field(0, description="decides which groups are held out; rows added later never move the others")
     min_chars: int = Field(
         10, ge=0, description="documents with fewer characters are dropped; conversations only have to hold a reply"

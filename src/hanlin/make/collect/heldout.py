@@ -1,4 +1,5 @@
-"""Which rows are held out: a pure function of (seed, group), so rows added later never move the others."""
+"""Which rows are held out: a pure function of (seed, group), so rows added later never move the others. Or the end of all
+text, as published splits have it."""
 
 from __future__ import annotations
 
@@ -67,3 +68,29 @@ def assign(rows: Iterable[Row], assignment: Assignment) -> list[tuple[Row, Split
     placed = [(row, assignment.split_of(row)) for row in rows]
     moved = assignment.settle()
     return [(row, moved.get(row.group, split)) for row, split in placed]
+
+
+def split_before_end(rows: Sequence[Row], share: float) -> Iterator[tuple[Row, Split]]:
+    """Rows with their split: the last `share` of all characters is held out.
+
+    A document across the border is cut there, into two groups. A conversation across it, and what belongs to a group
+    that began before it, is trained on.
+    """
+    characters = sum(row.characters for row in rows)
+    border = characters - round(characters * share)
+    begun: set[str] = set()
+    end = 0
+    for row in rows:
+        start, end = end, end + row.characters
+        if end <= border or row.group in begun or (row.messages and start < border):
+            begun.add(row.group)
+            yield row, "train"
+        elif start >= border:
+            yield row, "heldout"
+        else:
+            parts: tuple[tuple[str, Split], ...] = (
+                (row.text[: border - start], "train"),
+                (row.text[border - start :], "heldout"),
+            )
+            for number, (text, split) in enumerate(parts, start=1):
+                yield replace(row, id=f"{row.id}~{number}", group=f"{row.group}~{number}", text=text), split

@@ -14,7 +14,7 @@ from hanlin.core.run.execute import Result
 from hanlin.core.text.documents import KEPT, SPLITS, Row, RowWriter, Split, count_rows, read_rows
 from hanlin.make.collect.clean import judge
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.heldout import Assignment, assign, cut_single_group
+from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, split_before_end
 from hanlin.make.collect.read import Reading, read_sources
 from hanlin.make.collect.report import as_markdown, metrics_of, reason_name, summarise
 
@@ -28,12 +28,16 @@ def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> 
         leftover.unlink()
     sources = [inputs[name] for name in sorted(inputs, key=_number)]
     readings: list[Reading] = []
-    assignment = Assignment(config.seed, config.heldout_share)
+    by_group = config.heldout == "groups"
+    assignment = Assignment(config.seed, config.heldout_share if by_group else 0.0)
     rows = judge(read_sources(sources, config, readings, emit), config)
     _write(out, ((row, assignment.split_of(row)) for row in rows), SPLITS)
     if not sum(count_rows(out, split) for split in KEPT):
         raise _nothing_left(out)
-    _fill_both_splits(out, assignment, emit)
+    if by_group:
+        _fill_both_splits(out, assignment, emit)
+    else:
+        _write(out, split_before_end(list(read_rows(out, "train")), config.heldout_share), KEPT)
     report = summarise(out, readings)
     write_json(out / "report.json", report)
     write_atomic(out / "report.md", as_markdown(report))

@@ -1,99 +1,131 @@
-"""pretrain: token shards → base model, with samples and held-out bits per character on the way."""
+"""pretrain: token shards → base model, with samples and a held-out measure on the way."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from itertools import accumulate
+import importlib
+import time
+from collections.abc import Mapping
 from pathlib import Path
-
-import torch
+from types import ModuleType
+from typing import Any
 
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.stream import stream, text_prompt
-from hanlin.core.model.decoder import Decoder
-from hanlin.core.model.families import qwen3
-from hanlin.core.model.likelihood import Likelihood, document_likelihood
-from hanlin.core.model.pretrained import Pretrained, save
-from hanlin.core.run.artifact import Artifact
+from hanlin.core.model.card import write_card
+from hanlin.core.model.cross_entropy import CrossEntropy
+from hanlin.core.model.pretrained import GENERATION_FILE, Pretrained, save, save_model
+from hanlin.core.run.artifact import Artifact, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
+from hanlin.core.run.ranks import is_first
 from hanlin.core.text.shards import Documents, has_shards, open_shards, write_shards
-from hanlin.core.text.tokenizer import load_tokenizer
-from hanlin.core.train.checkpoint import load_checkpoint
-from hanlin.core.train.compiling import training_dtype
+from hanlin.core.text.tokenizer import Tokenizer
+from hanlin.core.train.batch import Batches
+from hanlin.core.train.certificate import certify, shortened
+from hanlin.core.train.checkpoint import last_checkpoint
 from hanlin.core.train.fit import fit, start_again
-from hanlin.core.train.initialise import EMBEDDING_STD, initialise
+from hanlin.core.train.mixing import Mixed
+from hanlin.make.pretrain.beginning import begin, first_values
 from hanlin.make.pretrain.config import Pretrain
-from hanlin.make.pretrain.cooccurrence import cooccurrence_embeddings
-from hanlin.make.pretrain.size import decoder_config
-from hanlin.make.pretrain.windows import Windows, place_windows
-
-GLANCE_TOKENS = 10_000
-"""Held-out tokens read at each milestone: enough for a curve, quick enough not to be waited for."""
 
 
 def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
-    tokenizer = load_tokenizer(inputs["tokenizer"].path)
-    shards = _shards(inputs, out, emit)
-    training, heldout = (open_shards(shards, split, inputs["corpus"]) for split in ("train", "heldout"))
-    windows = Windows(training, config.model.context, config.train.batch_rows, config.train.seed, tokenizer.pad_id)
+    method = importlib.import_module(f"hanlin.make.pretrain.{config.objective}")
+    _say_what_is_not_used(config, inputs, emit)
+    certificate = _certificate(config, inputs, out, emit) if config.certify else None
+    config, loaded = begin(config, method, inputs, out)
+    training, heldout = _documents(inputs["corpus"], inputs, loaded.tokenizer, out / "tokens", emit)
     _refuse_tiny(training, config.model.context)
-    model = qwen3.build(decoder_config(config.model, tokenizer.vocab_size))
-    initialise(model, config.train.seed)
-    if config.initial_embedding == "cooccurrence" and load_checkpoint(out) is None:
-        emit("progress", what="counting neighbours", done=0, total=None)
-        _embed_neighbours(model, training, config.train.seed)
-    model.to(training_dtype(config.train.dtype))
+    batches = method.batches(training, config, loaded)
+    num_windows = len(batches)
+    if "replay" in inputs:
+        old, _ = _documents(inputs["replay"], inputs, loaded.tokenizer, out / "replay", emit)
+        batches = Mixed(batches, method.batches(old, config, loaded), config.replay_share)
+    if "base" not in inputs:
+        first_values(loaded.model, config, training, is_fresh=last_checkpoint(out) is None, emit=emit)
     emit(
         "model",
-        parameters=model.num_parameters(),
-        config=model.config,
-        windows=len(windows),
+        parameters=loaded.model.num_parameters(),
+        config=loaded.model.config,
+        windows=num_windows,
         train_tokens=training.num_tokens,
     )
-    loaded = Pretrained(model, tokenizer, qwen3, out, {})
-
-    def look(at: float) -> None:
-        for prompt in config.sample_prompts:
-            emit("sample", at=at, prompt=prompt, text=_continue(loaded, prompt, config.sample_tokens))
-        if len(heldout):
-            emit("heldout", at=at, bpc=_glance(model, heldout, config.model.context))
-
-    fitted = fit(model, windows, config.train, emit, out, look, training.characters / training.num_tokens)
-    metrics = {"parameters": model.num_parameters(), **vars(fitted)}
-    if len(heldout):
-        emit("progress", what="held-out text", done=0, total=None)
-        measured = _measure(model, heldout, config.model.context, config.heldout_tokens)
-        metrics |= {"heldout_bpc": measured.bits_per_character, "heldout_tokens": measured.tokens}
-    save(out, model, qwen3, tokenizer)
+    metrics = _train(config, method, loaded, batches, training, heldout, out, emit)
+    if is_first():
+        _save(out, loaded, method)
+        write_card(out, _made(loaded, inputs), metrics, inputs, certificate)
     start_again(out)
-    return Result(metrics, method="qwen3")
+    return Result(metrics, method=loaded.family.MODEL_TYPE)
 
 
-@torch.no_grad()
-def _embed_neighbours(model: Decoder, training: Documents, seed: int) -> None:
-    """Tied or not, both sides of the model begin with what the corpus says of its tokens."""
-    weight_VC = model.embed_tokens.weight
-    vocab_size, width = weight_VC.shape
-    if width < vocab_size:
-        weight_VC.copy_(cooccurrence_embeddings(training.shards, vocab_size, width, EMBEDDING_STD, seed))
+def _train(
+    config: Pretrain,
+    method: ModuleType,
+    loaded: Pretrained,
+    batches: Batches,
+    training: Documents,
+    heldout: Documents,
+    out: Path,
+    emit: Emit,
+) -> dict[str, Any]:
+    event, figure = method.HELDOUT
+    causal, is_heldout = method.KIND == "decoder", any(len(ids) > 2 for ids in heldout)
+
+    def look(at: float) -> float | None:
+        for prompt in config.sample_prompts if causal else ():
+            emit("sample", at=at, prompt=prompt, text=_continue(loaded, prompt, config.sample_tokens))
+        if not is_heldout:
+            return None
+        found = method.glance(loaded, heldout, config)
+        emit(event, at=at, **{figure: found})
+        return found
+
+    objective = method.objective(CrossEntropy(config.train.label_smoothing, config.train.z_loss))
+    characters = training.characters / training.num_tokens if causal else None
+    fitted = fit(loaded.model, batches, config.train, emit, out, look, characters, objective)
+    metrics = {"parameters": loaded.model.num_parameters(), **vars(fitted)}
+    if is_heldout:
+        emit("progress", what="held-out text", done=0, total=None)
+        metrics |= method.measured(loaded, heldout, config)
+    return metrics
 
 
-def _shards(inputs: dict[str, Artifact], out: Path, emit: Emit) -> Path:
-    """The shards `tokenize` made of this corpus, or new ones when the tokenizer was learned elsewhere."""
-    made = inputs["tokenizer"].path / "tokens"
-    if has_shards(made, inputs["corpus"]):
-        return made
-    own = out / "tokens"
-    if not has_shards(own, inputs["corpus"]):
-        write_shards(inputs["corpus"], load_tokenizer(inputs["tokenizer"].path), own, emit)
-    return own
+def _say_what_is_not_used(config: Pretrain, inputs: Mapping[str, Artifact], emit: Emit) -> None:
+    unused = {
+        "replay_share": "replay" not in inputs,
+        "corrupted_share": config.objective == "causal",
+        "span_tokens": config.objective != "span_corruption",
+        "sample_prompts": config.objective != "causal",
+        "sample_tokens": config.objective != "causal",
+        "initial_embedding": "base" in inputs,
+    }
+    given = [name for name, is_unused in unused.items() if is_unused and name in config.model_fields_set]
+    if given:
+        emit("note", text=f"Not used with these inputs and this objective: {', '.join(given)}.")
+
+
+def _certificate(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) -> dict[str, Any]:
+    short = shortened(config).model_copy(update={"sample_prompts": (), "heldout_tokens": 1})
+    return certify(run, short, inputs, out / "certificate", emit)
+
+
+def _documents(
+    corpus: Artifact, inputs: Mapping[str, Artifact], tokenizer: Tokenizer, own: Path, emit: Emit
+) -> tuple[Documents, Documents]:
+    """The (train, held-out) shards `tokenize` made of this corpus, or new ones in `own` where the tokenizer was learned
+    elsewhere. The first process writes, the others wait."""
+    made = inputs["tokenizer"].path / "tokens" if "tokenizer" in inputs else None
+    shards = made if made is not None and has_shards(made, corpus) else own
+    if not has_shards(shards, corpus) and is_first():
+        write_shards(corpus, tokenizer, shards, emit)
+    while not has_shards(shards, corpus):
+        time.sleep(0.2)
+    return open_shards(shards, "train", corpus), open_shards(shards, "heldout", corpus)
 
 
 def _refuse_tiny(training: Documents, context: int) -> None:
-    longest = max(len(ids) for ids in training)
+    longest = max((len(ids) for ids in training), default=0)
     if training.num_tokens < 2 * context and longest <= context:
         raise HanlinError(
             f"The corpus has {training.num_tokens} tokens; one context is {context}.",
@@ -111,24 +143,17 @@ def _continue(loaded: Pretrained, prompt: str, max_tokens: int) -> str:
     return text
 
 
-def _glance(model: Decoder, heldout: Documents, context: int) -> float:
-    """Bits per character from windows spread evenly over the whole split, so that no document decides alone."""
-    documents = list(heldout)
-    places = place_windows([len(ids) for ids in documents], context)
-    chosen = places[:: max(1, len(places) * context // GLANCE_TOKENS)]
-    rows = [(documents[document][start : start + context + 1].tolist(), 0) for document, start in chosen]
-    characters_per_token = heldout.characters / max(1, heldout.num_tokens - len(heldout))
-    return document_likelihood(model, rows, context).nats_per_token / math.log(2) / characters_per_token
+def _save(out: Path, loaded: Pretrained, method: ModuleType) -> None:
+    """A model that does not continue text may have no token that ends one: its config says what there is."""
+    if method.KIND == "decoder":
+        save(out, loaded.model, loaded.family, loaded.tokenizer, loaded.generation)
+        return
+    save_model(out, loaded.model, loaded.family)
+    loaded.tokenizer.save(out)
+    if loaded.generation:
+        write_json(out / GENERATION_FILE, loaded.generation)
 
 
-def _measure(model: Decoder, heldout: Documents, context: int, max_tokens: int) -> Likelihood:
-    """Likelihood of the first documents of the split that reach `max_tokens`; the last one is left out, not cut."""
-    return document_likelihood(model, _first(heldout, max_tokens), context)
-
-
-def _first(heldout: Documents, max_tokens: int) -> Iterator[tuple[list[int], int]]:
-    totals = accumulate(len(ids) for ids in heldout)
-    for place, (ids, characters, total) in enumerate(zip(heldout, heldout.lengths, totals)):
-        if place and total > max_tokens:
-            return
-        yield ids.tolist(), characters
+def _made(loaded: Pretrained, inputs: Mapping[str, Artifact]) -> str:
+    kind = (loaded.model.config.get("architectures") or loaded.family.ARCHITECTURES)[0]
+    return f"A base model ({kind}), trained on from another" if "base" in inputs else f"A base model ({kind})"

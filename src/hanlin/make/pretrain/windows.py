@@ -1,4 +1,5 @@
-"""Windows: what a pretraining step reads. A window lies inside one document, so no document ever sees another."""
+"""Windows: what a pretraining step reads. A window lies inside one document, so no document ever sees another; what is
+longer than a window is read in several, and nothing is cut off."""
 
 from __future__ import annotations
 
@@ -14,12 +15,20 @@ class Windows:
     """Batches of windows of `context` tokens and their next tokens, in an order that (seed, step) alone decides.
 
     The last window of a document is moved back to end with it; a document shorter than a window is padded, and the
-    padding is not trained.
+    padding is not trained. text_alone: leave out the token that stands before every document.
     """
 
-    def __init__(self, documents: Documents, context: int, batch_rows: int, seed: int, pad_id: int):
+    def __init__(
+        self,
+        documents: Documents,
+        context: int,
+        batch_rows: int,
+        seed: int,
+        pad_id: int,
+        text_alone: bool = False,
+    ):
         self.context, self.batch_rows, self.seed, self.pad_id = context, batch_rows, seed, pad_id
-        self.documents = list(documents)
+        self.documents = [ids[text_alone:] for ids in documents]
         self.names = documents.names
         self.places = place_windows([len(ids) for ids in self.documents], context)
         if not len(self.places):
@@ -34,18 +43,30 @@ class Windows:
         return len(self.places)
 
     def __call__(self, step: int) -> Batch:
-        rows = rows_of_step(step, self.batch_rows, len(self), self.seed)
+        rows = self.rows(step)
         ids_BS = np.full((len(rows), self.context + 1), self.pad_id, dtype=np.int64)
         targets_BT = np.full((len(rows), self.context), IGNORED, dtype=np.int64)
         for place, row in enumerate(rows):
-            document, start = self.places[row]
-            window = self.documents[document][start : start + self.context + 1]
+            window = self.window(row)
             ids_BS[place, : len(window)] = window
             targets_BT[place, : len(window) - 1] = window[1:]
-        return Batch(torch.from_numpy(ids_BS[:, :-1].copy()), torch.from_numpy(targets_BT), tuple(rows))
+        return Batch(torch.from_numpy(ids_BS[:, :-1].copy()), torch.from_numpy(targets_BT), rows)
+
+    def rows(self, step: int) -> tuple[int, ...]:
+        """The windows a step reads."""
+        return tuple(rows_of_step(step, self.batch_rows, len(self), self.seed))
+
+    def window(self, row: int) -> np.ndarray:
+        """At most `context` + 1 tokens: a window and the token behind it."""
+        document, start = self.places[row]
+        return self.documents[document][start : start + self.context + 1]
 
     def describe(self, row: int) -> str:
         return self.names[self.places[row][0]]
+
+    def longest(self) -> int:
+        """All batches are of one size."""
+        return 0
 
 
 def place_windows(lengths: list[int], context: int) -> np.ndarray:

@@ -11,7 +11,7 @@ class Tokenize(Config):
     """How the vocabulary is learned."""
 
     vocab_size: int = Field(
-        8192, ge=300, le=262_144, description="tokens in all: 256 bytes, 4 special tokens, the rest merges"
+        8192, ge=260, le=262_144, description="tokens in all: 256 bytes, 4 special tokens, the rest merges"
     )
     sample_characters: int = Field(
         4_000_000,

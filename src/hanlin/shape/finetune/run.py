@@ -1,29 +1,37 @@
-"""finetune: base model + conversations → chat model."""
+"""finetune: base model + conversations → chat model, or an adapter for it."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.stream import chat_prompt, stream
+from hanlin.core.model.adapters.base import base_of
+from hanlin.core.model.adapters.folder import write_adapter
+from hanlin.core.model.card import write_card
 from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import Pretrained, save
 from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
+from hanlin.core.run.ranks import is_first
 from hanlin.core.text.chat import Message, chat_tokenizer, opening, stop_token
 from hanlin.core.text.documents import Row, read_rows
-from hanlin.core.text.tokenizer import IM_END, IM_START, PAD
+from hanlin.core.train.certificate import certify, shortened
 from hanlin.core.train.compiling import training_dtype
-from hanlin.core.train.conversations import Conversations, prepare, reply_likelihood
-from hanlin.core.train.fit import fit, start_again
+from hanlin.core.train.conversations import Example, Prepared, prepare, reply_likelihood
+from hanlin.core.train.fit import Fitted, fit, start_again
 from hanlin.shape.finetune.config import Finetune
+from hanlin.shape.finetune.lesson import conversations, objective_of, with_teacher
+from hanlin.shape.finetune.tuning import FOUR_BIT, choose_trained, has_adapter, lora_options, mean_initialise
 
 
 def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
+    certificate = _certificate(config, inputs, out, emit) if config.certify else None
     loaded = open_model(inputs["model"].path, training_dtype(config.train.dtype))
     tokenizer = chat_tokenizer(loaded.tokenizer)
     rows, heldout_rows = (_conversations(inputs["data"], split) for split in ("train", "heldout"))
@@ -34,48 +42,37 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
             "hanlin collect sources=my.jsonl rows=chat",
             "src/hanlin/shape/finetune/README.md",
         )
-    if _made_here(inputs["model"]):
-        _mean_initialise(loaded, (IM_START, IM_END, PAD))
-    training = prepare(rows, tokenizer, loaded.context)
-    heldout = prepare(heldout_rows, tokenizer, loaded.context)
-    num_tokens = sum(len(e.ids) for e in training.examples)
-    num_trained = sum(e.num_trained for e in training.examples)
-    emit(
-        "note",
-        text=f"{len(rows):,} conversations, {num_tokens:,} tokens, {num_trained:,} trained (replies); "
-        f"{training.num_cut_rows} cut to the context of {loaded.context} tokens, {training.num_cut_tokens:,} left out; "
-        f"{training.num_untrained_replies:,} replies the template can't train.",
-    )
+    context = min(config.context or loaded.context, loaded.context)
+    training, heldout = prepare(rows, tokenizer, context), prepare(heldout_rows, tokenizer, context)
+    _tell(training, context, emit)
+    if _made_here(inputs["model"]) and not has_adapter(config):
+        mean_initialise(loaded)
+    rate_of = choose_trained(loaded, config)
+    _count(loaded.model, emit)
     chat = Pretrained(loaded.model.train(), tokenizer, loaded.family, out, {})
-
+    plain = conversations(config, training.examples, tokenizer, context)
+    teacher = inputs.get("teacher")
+    batches = plain if teacher is None else with_teacher(config, teacher, plain, tokenizer, out / "teacher", emit)
+    objective = objective_of(config, teacher is not None)
     asked = [question for row in heldout_rows if (question := opening(row.messages))][: config.num_samples]
 
-    def look(at: float) -> None:
-        for question in asked:
-            text = _answer(chat, question, config.sample_tokens)
-            emit("sample", at=at, prompt=question[-1]["content"], text=text)
-        if heldout.examples:
-            emit(
-                "heldout_replies",
-                at=at,
-                loss=reply_likelihood(chat.model, heldout.examples, tokenizer.pad_id).nats_per_token,
-            )
+    def look(at: float) -> float | None:
+        return _look(at, chat, heldout.examples, asked, config, emit)
 
-    batches = Conversations(training.examples, config.train.batch_rows, config.train.seed, tokenizer.pad_id)
-    fitted = fit(chat.model, batches, config.train, emit, out, look)
-    ends = (tokenizer.id_of(stop_token(tokenizer)), tokenizer.eos_id, tokenizer.document_id)
-    save(out, chat.model, chat.family, tokenizer, {"eos_token_id": list(dict.fromkeys(ends))})
+    fitted = fit(chat.model, batches, config.train, emit, out, look, objective=objective, rate_of=rate_of)
+    metrics = _metrics(fitted, training, plain.batches_per_epoch)
+    if is_first():
+        _save(out, chat, config, inputs["model"])
+        write_card(out, f"{inputs['model'].path.name}, fine-tuned on conversations", metrics, inputs, certificate)
+        shutil.rmtree(out / "teacher", ignore_errors=True)
     start_again(out)
-    metrics = {
-        **vars(fitted),
-        "epochs": round(fitted.steps / batches.batches_per_epoch, 2),
-        "conversations": len(rows),
-        "trained_tokens_per_epoch": num_trained,
-        "cut_rows": training.num_cut_rows,
-        "cut_tokens": training.num_cut_tokens,
-        "untrained_replies": training.num_untrained_replies,
-    }
-    return Result(metrics, method="sft")
+    kind = "adapter" if has_adapter(config) else "model"
+    return Result(metrics, method="sft" if teacher is None else "distil", kind=kind)
+
+
+def _certificate(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) -> dict[str, Any]:
+    short = shortened(config).model_copy(update={"num_samples": 0})
+    return certify(run, short, inputs, out / "certificate", emit)
 
 
 def _conversations(data: Artifact, split) -> list[Row]:
@@ -86,14 +83,34 @@ def _made_here(model: Artifact) -> bool:
     return model.manifest is not None and model.manifest.room == "pretrain"
 
 
-@torch.no_grad()
-def _mean_initialise(loaded: Pretrained, tokens: tuple[str, ...]) -> None:
-    """Pretraining never showed these tokens: softmax has only pushed them away. They begin at the mean of all
-    tokens."""
-    weight_VC = loaded.model.embed_tokens.weight
-    mean_C = weight_VC.float().mean(0)
-    for token in tokens:
-        weight_VC[loaded.tokenizer.id_of(token)] = mean_C.to(weight_VC.dtype)
+def _tell(training: Prepared, context: int, emit: Emit) -> None:
+    num_tokens = sum(len(e.ids) for e in training.examples)
+    num_trained = sum(e.num_trained for e in training.examples)
+    emit(
+        "note",
+        text=f"{len(training.examples):,} conversations, {num_tokens:,} tokens, {num_trained:,} trained (replies); "
+        f"{training.num_cut_rows} cut to the context of {context} tokens, {training.num_cut_tokens:,} left out; "
+        f"{training.num_untrained_replies:,} replies the template can't train.",
+    )
+
+
+def _count(model: Any, emit: Emit) -> None:
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    emit("model", parameters=model.num_parameters(), trained=trained, config=model.config)
+
+
+def _look(
+    at: float, chat: Pretrained, heldout: Sequence[Example], asked: list[list[Message]], config: Finetune, emit: Emit
+) -> float | None:
+    """Sample replies, and how well the model predicts held-out ones, in nats a token."""
+    chat.model.eval()
+    for question in asked:
+        emit("sample", at=at, prompt=question[-1]["content"], text=_answer(chat, question, config.sample_tokens))
+    loss = reply_likelihood(chat.model, heldout, chat.tokenizer.pad_id).nats_per_token if heldout else None
+    chat.model.train()
+    if loss is not None:
+        emit("heldout_replies", at=at, loss=loss)
+    return loss
 
 
 def _answer(chat: Pretrained, question: list[Message], max_tokens: int) -> str:
@@ -102,3 +119,28 @@ def _answer(chat: Pretrained, question: list[Message], max_tokens: int) -> str:
         return ""
     sampling = Sampling(temperature=0.3, max_tokens=max_tokens, seed=0)
     return "".join(piece.text for piece in stream(chat, prompt, sampling))
+
+
+def _metrics(fitted: Fitted, training: Prepared, batches_per_epoch: int) -> dict[str, Any]:
+    return {
+        **vars(fitted),
+        "epochs": round(fitted.steps / batches_per_epoch, 2),
+        "conversations": len(training.examples),
+        "trained_tokens_per_epoch": sum(example.num_trained for example in training.examples),
+        "cut_rows": training.num_cut_rows,
+        "cut_tokens": training.num_cut_tokens,
+        "untrained_replies": training.num_untrained_replies,
+    }
+
+
+def _save(out: Path, chat: Pretrained, config: Finetune, base: Artifact) -> None:
+    tokenizer = chat.tokenizer
+    ends = (tokenizer.id_of(stop_token(tokenizer)), tokenizer.eos_id, tokenizer.document_id)
+    generation = {"eos_token_id": list(dict.fromkeys(ends))}
+    if has_adapter(config):
+        four_bit = FOUR_BIT if config.tune == "qlora" else ""
+        write_adapter(
+            out, chat.model, chat.family, lora_options(config), base_of(base.path, four_bit), tokenizer, generation
+        )
+    else:
+        save(out, chat.model, chat.family, tokenizer, generation)

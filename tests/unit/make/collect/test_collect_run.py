@@ -95,6 +95,16 @@ def test_one_long_file_has_a_heldout_part(tmp_path):
     assert any("cut into" in note for note in notes)
 
 
+def test_the_end_can_be_held_out(tmp_path):
+    text = "".join(f"Act {number}.\nEnter a king, who is the {number}th of his name.\n\n" for number in range(100))
+    (tmp_path / "play.txt").write_text(text, encoding="utf-8")
+    out = tmp_path / "corpus"
+    collect(out, tmp_path / "play.txt", passage_chars=1_000_000, heldout="end", heldout_share=0.1)
+    (train,), (heldout,) = rows_of(out, "train"), rows_of(out, "heldout")
+    assert train.text + heldout.text == text.strip()
+    assert len(heldout.text) == round(len(text.strip()) * 0.1)
+
+
 def test_one_short_row_is_kept_for_training_with_a_note(tmp_path):
     (tmp_path / "one.txt").write_text("只有這一句話，沒辦法再切了。", encoding="utf-8")
     notes = []

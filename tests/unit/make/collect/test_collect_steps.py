@@ -11,7 +11,7 @@ from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.clean import clean_text, judge
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, place
+from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, place, split_before_end
 from hanlin.make.collect.passages import cut
 
 texts = st.text(st.sampled_from("字句。！？\n .ab") | st.characters(), max_size=400)
@@ -132,3 +132,22 @@ def test_a_single_document_is_cut_and_a_single_conversation_is_not():
     conversation = Row("c", messages=(user("問" * 500), assistant("答" * 500)), group="g")
     assert list(cut_single_group([conversation])) == [conversation]
     assert list(cut_single_group([Row("short", text="短文。", group="g")])) == [Row("short", text="短文。", group="g")]
+
+
+@given(st.lists(st.text("甲乙 ", max_size=30), min_size=1, max_size=8), st.sampled_from([0.0, 0.1, 0.5]))
+def test_the_end_of_all_text_is_held_out_to_the_character(texts, share):
+    rows = [Row(str(i), text=text, group=str(i)) for i, text in enumerate(texts)]
+    placed = list(split_before_end(rows, share))
+    whole = "".join(texts)
+    held = round(len(whole) * share)
+    for split, expected in (("train", whole[: len(whole) - held]), ("heldout", whole[len(whole) - held :])):
+        assert "".join(row.text for row, side in placed if side == split) == expected
+    groups_of = [{row.group for row, side in placed if side == split} for split in ("train", "heldout")]
+    assert not groups_of[0] & groups_of[1]
+
+
+def test_conversations_and_groups_at_the_border_are_trained_on():
+    talk = Row("c", messages=(user("問" * 6), assistant("答" * 6)), group="c")
+    same, last = Row("e", text="在訓練裡已有的", group="a"), Row("z", text="在界線之後的文", group="z")
+    placed = list(split_before_end([Row("a", text="很短", group="a"), talk, same, last], 0.5))
+    assert [split for _, split in placed] == ["train", "train", "train", "heldout"]

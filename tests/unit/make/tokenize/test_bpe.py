@@ -102,6 +102,13 @@ def test_a_text_too_small_for_the_vocabulary_gives_fewer_tokens() -> None:
     assert 260 <= train(["台灣"], 1000, 8).get_vocab_size() < 300
 
 
+def test_bytes_alone_make_each_letter_a_token() -> None:
+    play = Tokenizer(train(["First Citizen:\nBefore we proceed any further, hear me speak.\n\n"] * 20, 260, 8), {})
+    assert play.vocab_size == 260
+    assert play.decode(play.encode("All:\n\nSpeak, speak!  ")) == "All:\n\nSpeak, speak!  "
+    assert len(play.encode("All:\n\nSpeak, speak!  ")) == len("All:\n\nSpeak, speak!  ")
+
+
 DOCUMENTS = st.lists(st.text(st.sampled_from("甲乙丙丁"), max_size=20), max_size=12)
 
 

@@ -6,6 +6,8 @@ bert-base-chinese reads one character a token; MiniLM and BGE are BertModel, wit
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from hanlin.core.model.activations import activation
@@ -126,4 +128,35 @@ def body_names(prefix: str) -> dict[str, str]:
         "layers.*.mlp.up_proj": f"{block}.intermediate.dense",
         "layers.*.mlp.down_proj": f"{block}.output.dense",
         "layers.*.mlp_norm": f"{block}.output.LayerNorm",
+    }
+
+
+def new_config(
+    vocab_size: int,
+    width: int,
+    num_layers: int,
+    num_heads: int,
+    hidden: int,
+    max_positions: int,
+    pad_id: int,
+    norm_eps: float = 1e-12,
+) -> dict[str, Any]:
+    """The config.json of a new model with the masked-language-model head. One token type: texts are not paired."""
+    return {
+        "architectures": ["BertForMaskedLM"],
+        "model_type": MODEL_TYPE,
+        "vocab_size": vocab_size,
+        "hidden_size": width,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": num_heads,
+        "intermediate_size": hidden,
+        "hidden_act": "gelu",
+        "max_position_embeddings": max_positions,
+        "type_vocab_size": 1,
+        "layer_norm_eps": norm_eps,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "initializer_range": 0.02,
+        "pad_token_id": pad_id,
+        "tie_word_embeddings": True,
     }

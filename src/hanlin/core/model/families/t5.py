@@ -10,6 +10,8 @@ float16 overflows in these models (transformers cuts its infinities off, which i
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from hanlin.core.model.activations import Activation, activation
@@ -147,3 +149,42 @@ def names(config: ModelConfig) -> Names:
 
 def _attention_names(ours: str, theirs: str) -> dict[str, str]:
     return {f"{ours}.{letter}_proj": f"{theirs}.{letter}" for letter in "qkvo"}
+
+
+def new_config(
+    vocab_size: int,
+    width: int,
+    num_layers: int,
+    num_heads: int,
+    head_width: int,
+    hidden: int,
+    max_positions: int,
+    pad_id: int,
+    stop_id: int,
+    start_id: int,
+    norm_eps: float = 1e-6,
+) -> dict[str, Any]:
+    """The config.json of a new T5 1.1: gated GELU, a head of its own. num_layers: of each stack."""
+    return {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": MODEL_TYPE,
+        "is_encoder_decoder": True,
+        "vocab_size": vocab_size,
+        "d_model": width,
+        "d_kv": head_width,
+        "d_ff": hidden,
+        "num_layers": num_layers,
+        "num_decoder_layers": num_layers,
+        "num_heads": num_heads,
+        "n_positions": max_positions,
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "feed_forward_proj": "gated-gelu",
+        "layer_norm_epsilon": norm_eps,
+        "dropout_rate": 0.0,
+        "initializer_factor": 1.0,
+        "tie_word_embeddings": False,
+        "pad_token_id": pad_id,
+        "eos_token_id": stop_id,
+        "decoder_start_token_id": start_id,
+    }

@@ -51,10 +51,20 @@ class Rope:
             return SCALINGS[self.kind](self.width, self.theta, self.settings, self.max_positions, length)
 
     def tables(self, reading: Reading, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin of position · frequency, (T, 1, width/2), or (B, T, 1, width/2) with padding."""
-        known = self._frequencies(reading.total) if self.kind in FOLLOWS_LENGTH else self.known
-        angles = reading.positions[..., None, None].float() * known.values.to(reading.device)
-        return (angles.cos() * known.attention_factor).to(dtype), (angles.sin() * known.attention_factor).to(dtype)
+        """cos and sin of position · frequency, (T, 1, width/2), or (B, T, 1, width/2) with padding or documents."""
+        angles = reading.positions[..., None, None].float() * self._values(reading).to(reading.device)
+        factor = self.known.attention_factor  # whatever the length
+        return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
+
+    def _values(self, reading: Reading) -> torch.Tensor:
+        """The frequencies, (width/2,); of packed rows (B, T, 1, width/2) where they follow each document's length."""
+        if self.kind not in FOLLOWS_LENGTH:
+            return self.known.values
+        if reading.documents_BT is None:
+            return self._frequencies(reading.total).values
+        lengths = torch.tensor([piece.length for piece in reading.pieces])
+        each = torch.stack([self._frequencies(length).values for length in lengths.tolist()])
+        return each.repeat_interleave(lengths, dim=0).view(*reading.documents_BT.shape, 1, -1)
 
     def turn(self, q_BTHD: torch.Tensor, k_BTKD: torch.Tensor, reading: Reading) -> tuple[torch.Tensor, torch.Tensor]:
         tables = reading.once(("rope", id(self)), lambda: self.tables(reading, q_BTHD.dtype))
