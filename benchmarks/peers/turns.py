@@ -1,5 +1,5 @@
-"""Peers take turns, each in a process of its own: a slow minute of the machine hits all of them, and the memory of one is
-not the other's.
+"""Peers take turns, each in a process of its own: a slow minute of the machine hits all of them, and the memory of one
+is not the other's.
 
 The parent starts a `Peer` per command and asks each for a turn. In the process a `Worker` counts: it is told of every
 step that has ended, waits between turns, and answers with one JSON line.
@@ -22,7 +22,7 @@ class Peer:
     """One process that trains. What it prints beside its answers goes to a file, whose last line says why it failed."""
 
     def __init__(self, command: Sequence[str]):
-        self._printed = tempfile.TemporaryFile("w+")
+        self._printed = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by end()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._printed, text=True
         )

@@ -72,7 +72,8 @@ def draw(
     bar, tick, corner, dash = ("│", "┤", "└", "─") if ink.unicode else ("|", "|", "+", "-")
     drawn = [cut(f"{' ' * margin} {title}", width).rstrip()]
     for row, cells in enumerate(grid.lines(ink)):
-        label = cut(named.get(row, ""), margin)
+        label = named.get(row, "")
+        label = label if len(label) <= margin else ""  # half a number would be another number
         drawn.append(f"{pad(label, margin, right=True)} {tick if label else bar}{cells}".rstrip())
     drawn.append(" " * (margin + 1) + corner + _axis_line(curves, x_axis, columns, dash, ink))
     drawn.append((" " * (margin + 2) + _axis_numbers(x_axis, columns)).rstrip())
@@ -81,7 +82,7 @@ def draw(
 
 def _row_labels(y_axis: Axis, rows: int) -> dict[int, str]:
     """{row: number}, at most one a row and not in neighbouring rows."""
-    values = y_axis.ticks(max(2, min(6, rows // 2)))
+    values = y_axis.ticks(max(2, min(8, rows // 2)))
     placed: dict[int, str] = {}
     for value, label in zip(values, labels(values)):
         row = round((1 - y_axis.share(value)) * (rows - 1))
@@ -101,12 +102,12 @@ def _axis_line(curves: Sequence[Curve], x_axis: Axis, columns: int, dash: str, i
 
 
 def _axis_numbers(x_axis: Axis, columns: int) -> str:
-    """Numbers below their places; one that would touch its neighbour or the edge is left out."""
+    """Numbers below their places, the last one inside the edge; one that would touch its neighbour is left out."""
     values = x_axis.ticks(max(1, columns // 12))
     line = ""
     for value, label in zip(values, labels(values)):
-        first = max(0, _column(x_axis, value, columns) - len(label) // 2)
-        if first + len(label) <= columns and (not line or first > len(line) + 1):
+        first = max(0, min(_column(x_axis, value, columns) - len(label) // 2, columns - len(label)))
+        if len(label) <= columns and (not line or first > len(line) + 1):
             line = line.ljust(first) + label
     return line
 

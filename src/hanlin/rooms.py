@@ -38,6 +38,14 @@ _TABLE = (
         together=True,
     ),
     Room(
+        "merge",
+        "hanlin.shape.merge",
+        {"adapter": ("adapter",), "model": ("model",)},
+        "model",
+        "adapter + its base → one model, with a card",
+        frozenset({"model"}),
+    ),
+    Room(
         "quantize",
         "hanlin.shape.quantize",
         {"model": ("model",), "corpus": ("corpus",)},
@@ -48,7 +56,12 @@ _TABLE = (
     Room(
         "evaluate",
         "hanlin.trust.evaluate",
-        {"model": ("model",), "before": ("model",), "corpus": ("corpus",), "data": ("corpus",)},
+        {
+            "model": ("model", "adapter"),
+            "before": ("model", "adapter"),
+            "corpus": ("corpus",),
+            "data": ("corpus",),
+        },
         "report",
         "model → the quality ledger: one table before/after",
         frozenset({"before", "corpus", "data"}),

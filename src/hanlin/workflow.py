@@ -122,18 +122,20 @@ def _open_inputs(
     return inputs
 
 
-def _model_from_elsewhere(text: str, listeners: tuple[Listener, ...]) -> Artifact | None:
-    """A model no room has made, known by its files' hashes; None for what is no model."""
+def _model_from_elsewhere(text: str, kinds: tuple[str, ...], listeners: tuple[Listener, ...]) -> Artifact | None:
+    """A model or an adapter no room has made, known by its files' hashes; None for what is neither."""
     path, licence, address = Path(text), "", f"file:{text}"
     if ":" in text and not path.exists():
         source = fetch(text, _announce(listeners))
         path, licence, address = source.path, source.licence, source.address
-    if path.is_file() and path.suffix == ".gguf":
+    if "model" in kinds and path.is_file() and path.suffix == ".gguf":
         return Artifact(path, "model", hash_file(path)[:24], address=address, licence=licence)
-    if (path / "config.json").exists() or any(path.glob("*.gguf")):
+    is_model = "model" in kinds and ((path / "config.json").exists() or any(path.glob("*.gguf")))
+    if is_model or ("adapter" in kinds and (path / "adapter_config.json").exists()):
         hashes = "".join(hash_file(p) for p in sorted(path.glob("*")) if p.is_file())
         identity = hashlib.sha256(hashes.encode()).hexdigest()[:24]
-        return Artifact(path, "model", identity, address=address, licence=licence)
+        kind = "model" if is_model else "adapter"
+        return Artifact(path, kind, identity, address=address, licence=licence)
     return None
 
 
@@ -146,13 +148,13 @@ def _announce(listeners: tuple[Listener, ...]):
 
 
 def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners: tuple[Listener, ...]) -> Artifact:
-    """An artifact; a Hugging Face folder, a .gguf file or an address where a model is wanted; or raw data where a
-    corpus is wanted, collected first, into `OUT-NAME` beside the step's own folder; what stood there of other data
-    moves to its history."""
+    """An artifact; a Hugging Face folder, a .gguf file, a PEFT folder or an address where a model or an adapter is
+    wanted; or raw data where a corpus is wanted, collected first, into `OUT-NAME` beside the step's own folder; what
+    stood there of other data moves to its history."""
     path = Path(text)
     if is_artifact(path):
         return open_artifact(path, kinds)
-    if "model" in kinds and (model := _model_from_elsewhere(text, listeners)) is not None:
+    if {"model", "adapter"} & set(kinds) and (model := _model_from_elsewhere(text, kinds, listeners)) is not None:
         return model
     if "corpus" in kinds and (path.exists() or ":" in text) and not path.with_name(path.name + ".partial").exists():
         beside = out.with_name(f"{out.name}-{name}")

@@ -25,6 +25,7 @@ class Life:
     base: Artifact
     questions: Artifact
     chat: Artifact
+    adapter: Artifact
 
 
 @pytest.fixture(scope="session")
@@ -38,4 +39,6 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     made_of = {"corpus": str(corpus.path), "tokenizer": str(tokenizer.path)}
     base = make("pretrain", {**made_of, **PRETRAIN}, folder / "base")
     chat = make("finetune", {"model": str(base.path), "data": str(questions.path), **FINETUNE}, folder / "chat")
-    return Life(texts, talk, corpus, tokenizer, base, questions, chat)
+    tuned = {"model": str(base.path), "data": str(questions.path), "tune": "lora", **FINETUNE}
+    adapter = make("finetune", tuned, folder / "adapter")
+    return Life(texts, talk, corpus, tokenizer, base, questions, chat, adapter)

@@ -107,6 +107,7 @@ ROOMS: dict[str, tuple[str, int]] = {
     "tokenize": ("progress", 2),
     "pretrain": ("step", 3),
     "finetune": ("step", 2),
+    "merge": ("progress", 3),
     "quantize": ("progress", 4),
     "evaluate": ("progress", 5),
 }
@@ -121,6 +122,7 @@ def words_for(room: str, life) -> list[str]:
         "tokenize": [*held, *words_of(TOKENIZE)],
         "pretrain": [*held, f"tokenizer={life.tokenizer.path}", *words_of(PRETRAIN)],
         "finetune": [f"model={life.base.path}", f"data={life.talk}", *words_of(FINETUNE)],
+        "merge": [f"adapter={life.adapter.path}"],
         "quantize": [f"model={life.chat.path}", *held, *words_of(QUANTIZE)],
         "evaluate": [*models, *held, *words_of(EVALUATE)],
     }

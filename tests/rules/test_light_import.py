@@ -13,7 +13,15 @@ import hanlin
 
 PACKAGE = Path(hanlin.__file__).parent
 HEAVY = ("torch", "transformers", "numpy", "pyarrow", "tokenizers", "safetensors", "fastapi", "uvicorn", "opencc")
-ALONE = ["hanlin", "hanlin.cli", "hanlin.rooms", "hanlin.workflow", "hanlin.terminal"]
+ALONE = [
+    "hanlin",
+    "hanlin.cli",
+    "hanlin.rooms",
+    "hanlin.workflow",
+    "hanlin.terminal",
+    "hanlin.runs_compare",
+    "hanlin.report.run_page",
+]
 
 
 def module_of(path: Path) -> str:

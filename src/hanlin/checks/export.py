@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hanlin.core.probe.samples import PROMPTS, SENTENCES
 from hanlin.core.run.errors import HanlinError
-from hanlin.shape.quantize.samples import PROMPTS, SENTENCES
 
 REPLY_TOKENS = 64
 NUM_PROMPTS = 6

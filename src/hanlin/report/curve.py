@@ -69,7 +69,7 @@ def draw_curve(curves: Sequence[Curve], measure: Measure, by: By, width: int, he
     counts = [num_bins(len(curve.points), MOST_BINS * width // 720) for curve in curves]
     lines = [bins(curve.points, x_axis, most) for curve, most in zip(curves, counts)]
     frame = Frame(width, height, 34 if several else 18, x_axis, y_axis_of(curves, lines))
-    parts = [_axes(frame, by)]
+    parts = [_axes(frame, by, about=height // 42)]
     for place, (curve, line, most) in enumerate(zip(curves, lines, counts)):
         colour = f" c{place % NUM_COLOURS}" if several else ""
         if not several:
@@ -114,7 +114,7 @@ def _band(line: Sequence[Bin], most: int, frame: Frame) -> str:
     return "M" + "L".join(above + below) + "Z"
 
 
-def _axes(frame: Frame, by: By, about: int = 6) -> str:
+def _axes(frame: Frame, by: By, about: int) -> str:
     parts = []
     right, bottom = frame.width - frame.right, frame.height - BOTTOM
     values = frame.y_axis.ticks(about)
@@ -187,14 +187,15 @@ def _marks(curve: Curve, frame: Frame) -> str:
 
 
 def _ends(curves: Sequence[Curve], lines: Sequence[Sequence[Bin]], frame: Frame) -> str:
-    """Each curve's letter beside its last point, pushed down where two would meet."""
+    """Each curve's letter right of its last point, pushed down where two would meet."""
     ends = []
     for place, (curve, line) in enumerate(zip(curves, lines)):
         last = [(line[-1].x, line[-1].median)] if line else numbers(curve.dots)[-1:]
-        ends += [(frame.y(y), frame.x(x), place) for x, y in last]
+        farthest = max((x for x, _ in [*last, *numbers(curve.dots)]), default=0.0)
+        ends += [(frame.y(y), frame.x(farthest), place) for _, y in last]
     parts, above = [], -float(LABEL_HEIGHT)
     for y, x, place in sorted(ends):
         above = max(y, above + LABEL_HEIGHT)
         letter = LETTERS[place % len(LETTERS)]
-        parts.append(f'<text class="end c{place % NUM_COLOURS}" x="{x + 8:.1f}" y="{above + 5:.1f}">{letter}</text>')
+        parts.append(f'<text class="end c{place % NUM_COLOURS}" x="{x + 10:.1f}" y="{above + 5:.1f}">{letter}</text>')
     return "".join(parts)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+from hanlin.columns import one_line
 from hanlin.report import texts
 from hanlin.report.curve import alert_lines
 from hanlin.report.facts import Run, Step, read_replies
@@ -22,7 +23,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]#|~])")
 
 def plain(text: str) -> str:
     """Text that was not written here, on one line, with nothing that Markdown or HTML would act on."""
-    return _MARKS.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
+    return _MARKS.sub(r"\\\1", escape(one_line(text), quote=False))
 
 
 def as_markdown(run: Run) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from hanlin.columns import one_line
 from hanlin.core.run.events import Event
 from hanlin.report import texts
 from hanlin.report.curve import MEASURES, alert_lines, draw_curve
@@ -180,7 +181,7 @@ def sample_blocks(events: Iterable[Event], continues: bool) -> str:
 
 def _written(prompt: str, text: str) -> str:
     """The prompt, marked, and what followed; cut when long."""
-    shown = " ".join(text.split()) or "（沒有文字）"
+    shown = one_line(text) or "（沒有文字）"
     cut = shown[:MOST_SAMPLE_CHARACTERS] + ("…" if len(shown) > MOST_SAMPLE_CHARACTERS else "")
     return (f"<b>{escape(prompt)}</b>" if prompt else "") + escape(cut)
 

@@ -30,9 +30,8 @@ def write_card(
     lines += [f"- {name}: {a.kind}, id `{a.id}`" for name, a in inputs.items()]
     lines += [f"- source: {e['path'].partition('#')[0]}{_licence(e)}" for e in _sources(inputs)]
     lines += ["", "## Figures", "", "| | |", "|---|---:|"]
-    lines += [
-        f"| {name.replace('_', ' ')} | {_figure(value)} |" for name, value in metrics.items() if _is_figure(value)
-    ]
+    figures = {name: value for name, value in metrics.items() if _is_figure(name, value)}
+    lines += [f"| {name.replace('_', ' ')} | {_figure(value)} |" for name, value in figures.items()]
     if certificate:
         lines += ["", "## Certificate of exact resume", "", _certified(certificate)]
     write_atomic(folder / CARD_FILE, "\n".join(lines) + "\n")
@@ -41,9 +40,9 @@ def write_card(
 def _certified(certificate: Mapping[str, Any]) -> str:
     moments = " and ".join(str(step) for step in certificate["killed_after_steps"])
     return (
-        f"A run of {certificate['steps']} steps with these options and data was killed (signal 9) after steps {moments} "
-        "and taken up again. Every loss and every weight is the same, to the bit, as in a run nobody disturbed. SHA-256 "
-        f"of both runs' weights: `{certificate['weights_sha256']}`."
+        f"A run of {certificate['steps']} steps with these options and data was killed (signal 9) after steps "
+        f"{moments} and taken up again. Every loss and every weight is the same, to the bit, as in a run nobody "
+        f"disturbed. SHA-256 of both runs' weights: `{certificate['weights_sha256']}`."
     )
 
 
@@ -57,8 +56,9 @@ def _licence(entry: Mapping[str, str]) -> str:
     return f" ({entry['licence']})" if entry.get("licence") else ""
 
 
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_figure(name: str, value: Any) -> bool:
+    """Time stands in the manifest: a card is the same whenever the same work is done."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and name != "seconds"
 
 
 def _figure(value: float) -> str:

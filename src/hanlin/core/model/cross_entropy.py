@@ -59,10 +59,15 @@ class CrossEntropy:
         if type(projection) is nn.Linear:
             weight, bias = projection.weight, projection.bias
             return linear_cross_entropy(states_NC, weight, targets_N, bias, shape, self.label_smoothing, self.z_loss)
-        return self._through_module(projection, shape, states_NC, targets_N)
+        return self._through_module(projection, shape, states_NC, targets_N, model.vocab_size)
 
     def _through_module(
-        self, projection: nn.Module, shape: Shape | None, states_NC: torch.Tensor, targets_N: torch.Tensor
+        self,
+        projection: nn.Module,
+        shape: Shape | None,
+        states_NC: torch.Tensor,
+        targets_N: torch.Tensor,
+        vocab_size: int,
     ) -> torch.Tensor:
         """For a projection that isn't one matrix (an adapter's, say): in blocks of tokens, whose logits are computed
         once more for the gradient instead of being kept."""
@@ -73,8 +78,6 @@ class CrossEntropy:
             total = F.cross_entropy(logits, targets_n, reduction="sum", label_smoothing=self.label_smoothing)
             return total + self.z_loss * logits.logsumexp(-1).square().sum() if self.z_loss else total
 
-        with torch.no_grad():
-            vocab_size = projection(states_NC[:1]).shape[-1]
         tokens = max(1, MAX_BYTES // (8 * vocab_size))
         parts = zip(states_NC.split(tokens), targets_N.split(tokens))
         return torch.stack([checkpoint(loss, *part, use_reentrant=False) for part in parts]).sum()
@@ -330,4 +333,4 @@ def _row_groups(logits_nv: torch.Tensor) -> Iterator[slice]:
 
 def _logits_at_once(device: torch.device) -> int:
     """As many as stay in a processor's cache from one operation to the next; enough to keep an accelerator busy."""
-    return 2**19 if device.type == "cpu" else 2**25
+    return 2**20 if device.type == "cpu" else 2**25

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
+from hanlin.core.model.cross_entropy import IGNORED, CrossEntropy
 from hanlin.core.model.decoder import Decoder
 
 ROWS_AT_ONCE = 8
@@ -54,8 +54,6 @@ def document_likelihood(model: Decoder, documents: Iterable[tuple[Sequence[int],
 def _sum_nats(model: Decoder, rows: Sequence[Sequence[int]]) -> float:
     """Rows are padded on the right: with causal attention the padding can't be seen, and its targets are ignored."""
     width = max(len(row) for row in rows)
-    padded = torch.tensor([[*row, *[-100] * (width - len(row))] for row in rows])
-    logits = model(padded[:, :-1].clamp(min=0))
-    return float(
-        F.cross_entropy(logits.flatten(0, 1).float(), padded[:, 1:].flatten(), ignore_index=-100, reduction="sum")
-    )
+    padded = torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in rows])
+    states_BTC = model.hidden(padded[:, :-1].clamp(min=0))
+    return float(CrossEntropy()(model, states_BTC, padded[:, 1:]))

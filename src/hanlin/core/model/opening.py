@@ -89,11 +89,14 @@ def open_adapter(
     folder: Path, base: str | Path | None = None, dtype: torch.dtype | None = None, emit: Emit = silent
 ) -> Pretrained:
     """The base with its adapter beside it, as it was trained; arguments as of `merged_source`."""
-    loaded = open_model(_base_path(folder, base, emit), dtype, emit)
-    adapters, options = read_adapter(folder, loaded.model, loaded.family, loaded.model.get_parameter)
     recorded = read_base(folder)
-    if recorded is not None and recorded.four_bit:
-        quantize_linears(loaded.model, double=recorded.four_bit == "nf4-double")
+    rounded = recorded if recorded is not None and recorded.four_bit else None
+    first_dtype = getattr(torch, rounded.dtype) if rounded else dtype
+    loaded = open_model(_base_path(folder, base, emit), first_dtype, emit)
+    adapters, options = read_adapter(folder, loaded.model, loaded.family, loaded.model.get_parameter)
+    if rounded:
+        quantize_linears(loaded.model, double=rounded.four_bit == "nf4-double")
+        loaded.model.to(dtype)
     put(loaded.model, adapters, options.dropout)
     tokenizer, generation = _tokenizer_of(folder, loaded.model, loaded.tokenizer, loaded.generation)
     return Pretrained(loaded.model, tokenizer, loaded.family, folder, generation)
@@ -133,7 +136,8 @@ def _tokenizer_of(
     if not (folder / "tokenizer.json").exists():
         return tokenizer, dict(generation)
     own, generation_of_own = read_tokenizer(folder, model.vocab_size)
-    return own, generation_of_own or dict(generation)
+    of_base = {name: value for name, value in generation.items() if name != "chat_template_sha256"}
+    return own, generation_of_own or of_base
 
 
 def _only_gguf(folder: Path) -> Path:

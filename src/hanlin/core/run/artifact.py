@@ -130,15 +130,20 @@ def open_artifact(path: Path | str, kinds: tuple[str, ...] = (), verify: bool = 
         raise HanlinError(f"{path} does not exist.", "the path of a finished artifact", hint, "docs/runs.md")
     manifest = read_manifest(path)
     if kinds and manifest.kind not in kinds:
+        mergeable = manifest.kind == "adapter" and "model" in kinds
         raise HanlinError(
-            f"{path} is a {manifest.kind} (made by {manifest.room}).",
-            f"a {' or '.join(kinds)}",
-            "hanlin runs  (lists what exists)",
+            f"{path} is {_with_article(manifest.kind)} (made by {manifest.room}).",
+            " or ".join(map(_with_article, kinds)),
+            f"hanlin merge adapter={path} out=FOLDER" if mergeable else "hanlin runs  (lists what exists)",
             "docs/runs.md",
         )
     if verify:
         verify_files(path, manifest)
     return Artifact(path=path, kind=manifest.kind, id=manifest.id, manifest=manifest)
+
+
+def _with_article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def verify_files(path: Path, manifest: Manifest) -> None:

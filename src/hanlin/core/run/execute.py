@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -143,16 +143,26 @@ def _follow(room: Room, config: Config, inputs: dict[str, Artifact], out: Path, 
     def sealed() -> bool:
         return is_artifact(out) and read_manifest(out).id == wanted_id
 
+    parent = os.getppid()
     while not sealed() and not _begun(partial).exists():
-        time.sleep(0.05)
+        _rest(parent)
     if not sealed() and room.together:
         try:
             room.work(config, inputs, partial, silent)
         except KeyboardInterrupt:
             raise Interrupted(f"What {room.name} has finished is kept in {partial}.") from None
     while not sealed():
-        time.sleep(0.05)
+        _rest(parent)
     return open_artifact(out, verify=False)
+
+
+def _rest(parent: int) -> None:
+    """Wait a moment for the first process. Raises HanlinError where torchrun, which would end us, is gone itself."""
+    time.sleep(0.05)
+    if os.getppid() != parent:
+        raise HanlinError(
+            "torchrun is gone.", "it to watch over its processes", "run the same command again", "docs/scale.md"
+        )
 
 
 def _finished(out: Path, wanted_id: str, replace: bool) -> Artifact | None:
@@ -280,7 +290,7 @@ def _locked(partial: Path) -> Iterator[None]:
     lock_path = _lock_path(partial)
     with lock_path.open("a+") as lock:
         try:
-            _lock_file(lock)
+            _lock_patiently(lock)
         except OSError:
             raise HanlinError(
                 f"Another run is writing {partial} now.",
@@ -292,6 +302,15 @@ def _locked(partial: Path) -> Iterator[None]:
             yield
         finally:
             lock_path.unlink(missing_ok=True)
+
+
+def _lock_patiently(lock: Any) -> None:
+    """A viewer that looks whether the folder is being written holds the lock for an instant."""
+    for _ in range(3):
+        with suppress(OSError):
+            return _lock_file(lock)
+        time.sleep(0.05)
+    _lock_file(lock)
 
 
 def is_being_written(partial: Path) -> bool:

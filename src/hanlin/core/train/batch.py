@@ -10,8 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-IGNORED = -100
-"""A target that is not trained: a prompt's token, or padding."""
+from hanlin.core.model.cross_entropy import IGNORED
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ RATES: dict[str, float] = {
     "muon": 0.02,
     "adamw": 0.003,
     "adamw8bit": 0.003,
-    "adafactor": 0.01,
+    "adafactor": 0.03,
     "lion": 0.0005,
     "sgd": 0.1,
     "rmsprop": 0.001,
@@ -30,6 +30,8 @@ class Train(Config):
 
     GENTLENESS: ClassVar[float] = 1.0
     """By which RATES are multiplied where no rate is given: rooms that change a model rather than make one."""
+    EMBEDDING_RATE: ClassVar[float] = 0.003
+    """Of AdamW, for what is no matrix inside a block."""
 
     minutes: float | None = Field(
         5.0, gt=0, description="train this long; the schedule ends exactly then (compiling and samples not counted)"
@@ -51,7 +53,9 @@ class Train(Config):
     matrix_rate: float | None = Field(
         None, gt=0, description="learning rate of the matrices inside the blocks. Default: the optimizer's own"
     )
-    embedding_rate: float = Field(0.003, gt=0, description="learning rate of embedding, head and norms")
+    embedding_rate: float | None = Field(
+        None, gt=0, description="learning rate of embedding, head and norms. Default: AdamW's, else as above"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled, for the matrices inside the blocks")
     clip: float | None = Field(None, gt=0, description="longest gradient: a longer one is shortened to this norm")
     schedule: Literal["wsd", "cosine", "linear", "constant"] = Field(
@@ -123,6 +127,19 @@ class Train(Config):
         if all(getattr(self, name) is None for name in ENDS):
             raise ValueError("give minutes, steps or tokens: one of them ends the run")
         return self
+
+    @model_validator(mode="after")
+    def _constant_has_no_end(self) -> Train:
+        if self.schedule == "constant" and self.final_rate:
+            raise ValueError("schedule=constant ends as it began: final_rate is for the others")
+        return self
+
+    @property
+    def rate_of_the_rest(self) -> float:
+        if self.embedding_rate is not None:
+            return self.embedding_rate
+        with_adamw = self.optimizer in ("muon", "adamw", "adamw8bit")
+        return self.EMBEDDING_RATE if with_adamw else self.rate_of_matrices
 
     @property
     def rate_of_matrices(self) -> float:

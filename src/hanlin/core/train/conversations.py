@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from hanlin.core.model.cross_entropy import CrossEntropy
 from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.likelihood import ROWS_AT_ONCE, Likelihood
 from hanlin.core.run.errors import HanlinError
@@ -128,7 +128,6 @@ def reply_likelihood(model: Decoder, examples: Sequence[Example], pad_id: int) -
     ordered = sorted(examples, key=lambda example: len(example.ids))
     for first in range(0, len(ordered), ROWS_AT_ONCE):
         batch = collate(ordered[first : first + ROWS_AT_ONCE], pad_id)
-        logits_NV = model(batch.ids_BT).flatten(0, 1).float()
-        nats += float(F.cross_entropy(logits_NV, batch.targets_BT.flatten(), ignore_index=IGNORED, reduction="sum"))
+        nats += float(CrossEntropy()(model, model.hidden(batch.ids_BT), batch.targets_BT))
         tokens += batch.num_trained
     return Likelihood(nats, tokens, 0)

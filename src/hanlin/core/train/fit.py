@@ -80,7 +80,7 @@ def fit(
     Raises HanlinError when the loss is no longer a number or runs away, or when another process of this run has died;
     KeyboardInterrupt after saving when Ctrl-C arrives.
     """
-    with telling_why(folder), interruptible() as asked_to_stop:
+    with interruptible() as asked_to_stop, telling_why(folder):
         loop = _Loop(model, batches, config, emit, folder, objective or Causal(), characters_per_token, rate_of)
         loop.resume()
         loop.warm_up()
@@ -294,7 +294,7 @@ class _Loop:
             text,
             f"a finite loss that falls; the last good checkpoint: {good}",
             f"lower train.matrix_rate (now {self.config.rate_of_matrices:g}) and train.embedding_rate "
-            f"(now {self.config.embedding_rate:g})",
+            f"(now {self.config.rate_of_the_rest:g})",
             "docs/training.md",
         )
 

@@ -167,7 +167,7 @@ class Optimizer:
         for names in batches:
             yield Group(self.method, tuple(names), config.rate_of_matrices, config.weight_decay)
         for names in self._handfuls(others):
-            yield Group(rest, tuple(names), config.embedding_rate, 0.0)
+            yield Group(rest, tuple(names), config.rate_of_the_rest, 0.0)
         for rate in sorted({rate_of[name] for name in special}):
             for names in self._handfuls([name for name in special if rate_of[name] == rate]):
                 yield Group(rest, tuple(names), rate, config.weight_decay)

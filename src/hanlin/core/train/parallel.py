@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
+from hanlin.core.model.decoder import tie
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.ranks import rank, world_size
 from hanlin.core.train.config import Train
@@ -42,6 +43,7 @@ class Parallel:
     def __init__(self, config: Train, device: torch.device):
         self.config, self.device = config, device
         self.world, self.tensor = world_size(), config.tensor_parallel
+        self.dtype = torch.float32
         self._module: Any = None
         self._model: Any = None
         if self.tensor > 1 and self.world > self.tensor and config.parallel != "fsdp":
@@ -72,7 +74,7 @@ class Parallel:
     def wrap(self, model: nn.Module, module: nn.Module, dtype: torch.dtype) -> nn.Module:
         """`module`, which computes the loss and holds `model`, made ready for several processes. The parameters are
         replaced in place where they are sharded."""
-        self._model, self._module = model, module
+        self._model, self._module, self.dtype = model, module, dtype
         if self.mesh is None:
             return module
         if self.tensor > 1:
@@ -127,14 +129,21 @@ class Parallel:
             dist.barrier()
 
     def gather(self) -> None:
-        """Make the model whole and plain in every process, for generating, measuring and saving."""
-        if self.mesh is None:
+        """Make the model whole and plain in every process, of the training dtype: for measuring and saving."""
+        if self.mesh is None or (self.tensor == 1 and not self.sharded):
             return
-        for module in self._module.modules():
+        whole = {name: whole_of(parameter).to(self.dtype) for name, parameter in self._model.named_parameters()}
+        for module in self._model.modules():
             if isinstance(module, FSDPModule):
-                module.unshard()
+                module.__class__ = type(module).__bases__[1]  # it was made of FSDPModule and the module's own class
+            for hooks in (module._forward_hooks, module._forward_pre_hooks):
+                hooks.clear()
+        for name, value in whole.items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(self._model.get_submodule(owner), leaf, nn.Parameter(value))
+        tie(self._model)
         if self.tensor > 1:
-            self._whole_matrices()
+            count_heads(self._model, self.tensor, 1)
 
     @contextlib.contextmanager
     def whole_model(self) -> Iterator[None]:
@@ -148,14 +157,10 @@ class Parallel:
             for module in modules:
                 module.reshard()
 
-    def _whole_matrices(self) -> None:
-        for name, parameter in list(self._model.named_parameters()):
-            if isinstance(parameter, DTensor):
-                owner = self._model.get_submodule(name.rpartition(".")[0])
-                setattr(owner, name.rpartition(".")[2], nn.Parameter(parameter.full_tensor()))
-        for module in self._model.modules():
-            module._forward_hooks.clear()
-            module._forward_pre_hooks.clear()
+
+def whole_of(parameter: Any) -> torch.Tensor:
+    """All processes' parts of it, put together."""
+    return parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
@@ -189,6 +194,15 @@ def divide_matrices(model: nn.Module, mesh: DeviceMesh) -> None:
             elif leaf in HEAD_NORMS and any(True for _ in module.parameters()):
                 plan[name] = SequenceParallel(sequence_dim=2, use_local_output=True)
         parallelize_module(block, mesh, plan)
+    count_heads(model, 1, mesh.size())
+
+
+def count_heads(model: nn.Module, before: int, now: int) -> None:
+    """Of how many processes' heads each attention says it has one's share."""
+    for block in blocks_of(model):
+        attention: Any = block.attention
+        for name in ("num_heads", "num_kv_heads"):
+            setattr(attention, name, getattr(attention, name) * before // now)
 
 
 def this_device(wanted: str) -> torch.device:

@@ -33,14 +33,13 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
     signal.signal(signal.SIGINT, on_interrupt)
-    if world_size() > 1:  # torchrun ends the others of a failed process so: what they waited for fails, in words
+    if world_size() > 1:  # torchrun ends the others of a failed process so: what they wait for fails, in words
         signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
         yield asked
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     finally:
         signal.signal(signal.SIGINT, previous)
-        if world_size() > 1:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -148,7 +148,8 @@ class WithTeacher:
     """Batches whose trained tokens carry what the teacher says of them: `teacher_ids`, `teacher_logprobs` (B, T, k) and
     `teacher_rest` (B, T).
 
-    examples_of: the examples a row is made of, in their order; None where a row is the example of its own number.
+    examples_of: the examples a row is made of, in their order (`Packed.examples_of`); None where a row is the example
+    of its own number.
     """
 
     def __init__(self, batches: Batches, store: TopK, examples_of: Callable[[int], Sequence[int]] | None = None):

@@ -70,8 +70,8 @@ def _refuse_other_kind(config: Pretrain, method: ModuleType, loaded: Pretrained)
     if kind != method.KIND:
         fitting = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "span_corruption"}[kind]
         raise HanlinError(
-            f"objective={config.objective} is for a {method.KIND}; the base model is a {kind} ({name}).",
-            "the objective its kind learns from",
+            f"objective={config.objective} trains {method.KIND}s; the base model, {name}, is none.",
+            f"the objective that {kind}s learn from",
             f"objective={fitting}",
             MORE,
         )

@@ -19,8 +19,8 @@ from hanlin.make.pretrain.size import decoder_config
 from hanlin.make.pretrain.windows import Windows, place_windows
 
 FAMILY, KIND = qwen3, "decoder"
-HELDOUT = ("heldout", "bpc")
-"""Event of a glance at held-out text, and its figure's name."""
+FIGURE = "bpc"
+"""What a glance at held-out text gives, by its name in the log."""
 
 GLANCE_TOKENS = 10_000
 """Held-out tokens read at each milestone: enough for a curve, quick enough not to be waited for."""

@@ -55,4 +55,4 @@ class ContinuedTrain(Train):
 
     GENTLENESS: ClassVar[float] = 0.1
 
-    embedding_rate: float = Field(0.0003, gt=0, description="learning rate of embedding, head and norms")
+    EMBEDDING_RATE: ClassVar[float] = 0.0003

@@ -23,7 +23,7 @@ from hanlin.make.pretrain.special_tokens import mask_id, with_mask
 from hanlin.make.pretrain.windows import Windows
 
 FAMILY, KIND = bert, "encoder"
-HELDOUT = ("heldout_loss", "loss")
+FIGURE = "loss"
 
 
 class MaskedWindows:

@@ -23,7 +23,7 @@ from hanlin.make.pretrain.special_tokens import sentinel_ids, with_sentinels
 from hanlin.make.pretrain.windows import Windows
 
 FAMILY, KIND = t5, "encoder-decoder"
-HELDOUT = ("heldout_loss", "loss")
+FIGURE = "loss"
 
 
 class SpanWindows:

@@ -70,7 +70,5 @@ def _extended(tokenizer: Tokenizer, names: Sequence[str], template: str, edge: i
     backend = Backend.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
     edge_token = backend.id_to_token(edge)
-    backend.post_processor = TemplateProcessing(
-        single=template.format(edge_token), special_tokens=[(edge_token, edge)]
-    )
+    backend.post_processor = TemplateProcessing(single=template.format(edge_token), special_tokens=[(edge_token, edge)])
     return Tokenizer(backend, {**tokenizer.settings, **settings})

@@ -15,9 +15,9 @@ class FinetuneTrain(Train):
     anew."""
 
     GENTLENESS: ClassVar[float] = 0.1
+    EMBEDDING_RATE: ClassVar[float] = 0.001
 
     minutes: float | None = Field(1.0, gt=0, description="train this long; the schedule ends exactly then")
-    embedding_rate: float = Field(0.001, gt=0, description="learning rate of embedding, head and norms")
     decay: float = Field(
         1.0, ge=0, le=1, description="wsd: share of the run, at its end, in which the learning rate falls"
     )

@@ -15,13 +15,7 @@ from hanlin.core.model.ggml import TYPES
 from hanlin.core.model.gguf.writing import as_stored, export_gguf, stored_tensors
 from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import Pretrained
-from hanlin.core.run.artifact import Artifact, write_atomic, write_json
-from hanlin.core.run.errors import HanlinError
-from hanlin.core.run.events import Emit
-from hanlin.core.run.execute import Result
-from hanlin.core.text.chat import render
-from hanlin.core.text.documents import read_rows
-from hanlin.shape.quantize.card import (
+from hanlin.core.probe.comparison import (
     Card,
     Window,
     compare,
@@ -31,8 +25,14 @@ from hanlin.shape.quantize.card import (
     overspent,
     summarise,
 )
+from hanlin.core.probe.samples import PROMPTS, SENTENCES
+from hanlin.core.run.artifact import Artifact, write_atomic, write_json
+from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.events import Emit
+from hanlin.core.run.execute import Result
+from hanlin.core.text.chat import render
+from hanlin.core.text.documents import read_rows
 from hanlin.shape.quantize.config import Quantize
-from hanlin.shape.quantize.samples import PROMPTS, SENTENCES
 
 LONGEST_WINDOW_TOKENS = 512
 

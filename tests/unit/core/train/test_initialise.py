@@ -9,7 +9,7 @@ import torch
 from toy import VOCAB
 
 from hanlin.core.model.decoder import Decoder
-from hanlin.core.model.families import qwen3
+from hanlin.core.model.families import bert, qwen3
 from hanlin.core.train.initialise import EMBEDDING_STD, initialise
 
 CONFIG = qwen3.new_config(
@@ -69,3 +69,18 @@ def test_the_first_loss_is_that_of_a_guess() -> None:
     logits = fresh(0)(ids[:, :-1])
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
     assert float(loss) == pytest.approx(math.log(VOCAB), rel=0.1)
+
+
+@torch.no_grad()
+def test_biases_begin_at_zero_and_norms_at_one() -> None:
+    """BERT has both, of one dimension each."""
+    model = bert.build(
+        bert.new_config(vocab_size=VOCAB, width=64, num_layers=2, num_heads=2, hidden=96, max_positions=32, pad_id=0)
+    )
+    initialise(model, 0)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            assert not parameter.any(), name
+        elif parameter.ndim == 1:
+            assert (parameter == 1).all(), name
+    assert not model.layers[0].attention.o_proj.weight.any() and model.layers[0].mlp.up_proj.weight.any()

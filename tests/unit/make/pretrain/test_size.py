@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanlin.core.model.families import qwen3
+from hanlin.core.model.families import bert, qwen3, t5
 from hanlin.core.model.pretrained import empty_model
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.make.pretrain.config import Model
-from hanlin.make.pretrain.size import HEAD_WIDTH, decoder_config
+from hanlin.make.pretrain.size import HEAD_WIDTH, decoder_config, encoder_config, encoder_decoder_config
 
 
 @given(st.integers(1, 64))
@@ -60,3 +61,36 @@ def test_key_value_heads_divide_the_heads_or_are_refused(depth: int, kv_heads: i
             decoder_config(Model(depth=depth, kv_heads=kv_heads), 400)
     else:
         assert decoder_config(Model(depth=depth, kv_heads=kv_heads), 400)["num_key_value_heads"] == kv_heads
+
+
+@given(st.integers(1, 12), st.sampled_from([None, 256]))
+def test_the_same_dial_sizes_encoders_and_encoder_decoders(
+    tiny_tokenizer: Tokenizer, depth: int, hidden: int | None
+) -> None:
+    model = Model(depth=depth, hidden=hidden, context=40)
+    width, pad_id = 64 * depth, tiny_tokenizer.pad_id
+    one = encoder_config(model, tiny_tokenizer)
+    encoder = empty_model(bert, one)
+    assert (len(encoder.layers), encoder.width, encoder.vocab_size, encoder.max_positions) == (depth, width, 500, 40)
+    assert (one["num_attention_heads"], one["intermediate_size"], one["pad_token_id"]) == (
+        depth,
+        hidden or 4 * width,
+        pad_id,
+    )
+    two = encoder_decoder_config(model, tiny_tokenizer)
+    both = empty_model(t5, two)
+    assert (len(both.encoder.layers), len(both.decoder.layers), both.width, both.max_positions) == (
+        depth,
+        depth,
+        width,
+        40,
+    )
+    assert (two["num_heads"], two["d_ff"]) == (depth, hidden or 3 * width)
+    assert two["decoder_start_token_id"] == two["pad_token_id"] == pad_id and not both.tied
+
+
+@pytest.mark.parametrize("options", [{"kv_heads": 1}, {"rope_theta": 5.0}])
+def test_a_decoder_s_options_are_refused_elsewhere(tiny_tokenizer: Tokenizer, options: dict[str, float]) -> None:
+    for config in (encoder_config, encoder_decoder_config):
+        with pytest.raises(HanlinError, match=rf"model\.{next(iter(options))} is for a decoder"):
+            config(Model.model_validate(options), tiny_tokenizer)

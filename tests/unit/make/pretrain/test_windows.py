@@ -14,7 +14,7 @@ from toy import VOCAB, small_decoder
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.shards import Documents
 from hanlin.core.train.batch import IGNORED
-from hanlin.core.train.loss import next_token_loss
+from hanlin.core.train.objectives.causal import Causal
 from hanlin.make.pretrain.windows import Windows, place_windows
 
 PAD = VOCAB - 1
@@ -81,7 +81,7 @@ def test_a_padded_document_is_the_document_alone() -> None:
     windows = Windows(documents, context=31, batch_rows=4, seed=0, pad_id=PAD)
     batch = windows(0)
     together = model(batch.ids_BT)
-    whole, alone = float(next_token_loss(model, model.embed_tokens(batch.ids_BT), batch.targets_BT)), 0.0
+    whole, alone = float(Causal()(model, batch)), 0.0
     for place, row in enumerate(batch.rows):
         ids = torch.tensor(list(documents)[windows.places[row][0]])
         logits = model(ids[None, :-1])[0]

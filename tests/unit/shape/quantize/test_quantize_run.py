@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from samples import CONVERSATIONS, SENTENCES
 
+from hanlin.core.probe.samples import PROMPTS
 from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.config import build
 from hanlin.core.run.errors import HanlinError
@@ -19,7 +20,6 @@ from hanlin.core.text.tokenizer import load_tokenizer
 from hanlin.rooms import ROOMS
 from hanlin.shape.quantize.config import Quantize
 from hanlin.shape.quantize.run import run
-from hanlin.shape.quantize.samples import PROMPTS
 
 QUICK: dict[str, Any] = {"num_tokens": 200, "num_prompts": 2, "reply_tokens": 4}
 

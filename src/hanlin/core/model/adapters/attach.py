@@ -20,8 +20,9 @@ from hanlin.core.run.errors import HanlinError, did_you_mean
 ALL_LINEAR = "all-linear"
 ROUTER = "router"
 """Which expert reads a token is not learned with all-linear, only by name."""
-READ_BY_OTHERS = ("dt_proj",)
-"""Layers whose numbers are used without calling them (Mamba's step): nothing beside them would be seen."""
+READ_BY_OTHERS = ("dt_proj", "out_proj")
+"""Layers of Mamba whose numbers its kernels use without calling them: nothing beside them would be seen. PEFT refuses
+them too."""
 MORE = "docs/adapters.md"
 
 
@@ -88,14 +89,15 @@ def adapters_of(model: nn.Module) -> dict[str, Adapter]:
 
 
 def adaptable(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules an adapter can stand beside; where one does, the frozen one."""
+    """The modules an adapter can stand beside; where one does, the frozen one. An encoder-decoder's embedding is none:
+    transformers has it in three places, and PEFT would change one of them."""
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         path, _, leaf = name.rpartition(".")
         if (leaf == "base" and path in found) or leaf in READ_BY_OTHERS:
             continue
         base = module.base if isinstance(module, Adapted) else module
-        if isinstance(base, nn.Linear | Nf4Linear) or name == "embed_tokens":
+        if isinstance(base, nn.Linear | Nf4Linear) or (name == "embed_tokens" and not hasattr(model, "encoder")):
             found[name] = base
     return found
 

@@ -22,11 +22,12 @@ BASE_FILE = "hanlin_base.json"
 @dataclass(frozen=True)
 class Base:
     """path: as the user named it. sha256: of its weights. four_bit: how its matrices were rounded while the adapter was
-    trained: "" not at all, "nf4", or "nf4-double" with scales in 8 bits."""
+    trained: "" not at all, "nf4", or "nf4-double" with scales in 8 bits; dtype: from which numbers."""
 
     path: str
     sha256: str
     four_bit: str = ""
+    dtype: str = "float32"
 
 
 def base_of(path: Path | str, four_bit: str = "") -> Base:

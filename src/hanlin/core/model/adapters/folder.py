@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,7 +66,7 @@ def write_adapter(
     known = {name.rpartition(".")[0] for name in everything} | parts_of.keys()
     task, ignored = TASKS.get(getattr(family, "KIND", "decoder")), getattr(family, "IGNORED", ())
     write_json(folder / CONFIG_FILE, config_facts(fused, known, ignored, options, base.path, task, transposed))
-    write_base(folder, base)
+    write_base(folder, replace(base, dtype=str(model.dtype).removeprefix("torch.")))
     write_tokenizer(folder, tokenizer, generation)
 
 

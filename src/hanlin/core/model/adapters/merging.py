@@ -81,6 +81,6 @@ def _frozen_value(model: Any, name: str) -> torch.Tensor:
     path, _, leaf = name.rpartition(".")
     module = model.get_submodule(path)
     base = module.base if isinstance(module, Adapted) else module
-    if isinstance(base, Nf4Linear) and leaf == "weight" and base is not module:
-        return base.dequantized(torch.float32)
+    if isinstance(base, Nf4Linear) and leaf == "weight":
+        return base.dequantized(torch.float32 if base is not module else model.dtype)
     return getattr(base, leaf)

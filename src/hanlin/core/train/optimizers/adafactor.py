@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-RATE = 0.01
+RATE = 0.03
 
 DECAY_EXPONENT = -0.8
 

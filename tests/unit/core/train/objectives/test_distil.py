@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import VOCAB, small_decoder
 
@@ -79,6 +79,7 @@ def batch_of(seed: int = 0, k: int = 5, temperature: float = 1.0) -> Batch:
     return Batch(ids, targets, extras={name: t.unflatten(0, (3, 11)) for name, t in zip(names, kept)})
 
 
+@settings(max_examples=30)
 @given(directions, st.floats(0.1, 1), temperatures, st.integers(1, VOCAB), st.integers(1, 40))
 def test_loss_and_gradients_of_a_model(
     direction: Direction, share: float, temperature: float, k: int, tokens_at_once: int
@@ -127,10 +128,11 @@ def counting(head: Callable[[torch.Tensor], torch.Tensor], sizes: list[int]) -> 
     return count
 
 
-def test_nothing_trained_is_zero_with_a_gradient() -> None:
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_nothing_trained_is_zero_with_a_gradient(share: float) -> None:
     """A process's part of a batch may be rows that only fill up."""
     model, batch = small_decoder(), batch_of()
     empty = replace(batch, targets_BT=torch.full_like(batch.targets_BT, IGNORED))
-    loss = Distil(share=0.5)(model, empty)
+    loss = Distil(share=share)(model, empty)
     loss.backward()
     assert float(loss.detach()) == 0

@@ -17,8 +17,7 @@ from hanlin.core.model.ggml import Q8_0
 from hanlin.core.model.gguf.writing import as_stored
 from hanlin.core.model.likelihood import document_likelihood
 from hanlin.core.model.pretrained import Pretrained, load
-from hanlin.core.text.tokenizer import Tokenizer
-from hanlin.shape.quantize.card import (
+from hanlin.core.probe.comparison import (
     Card,
     compare,
     compare_logits,
@@ -29,6 +28,7 @@ from hanlin.shape.quantize.card import (
     overspent,
     summarise,
 )
+from hanlin.core.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
