@@ -6,9 +6,9 @@
 
 A step is everything an update costs: forward, backward, optimizer. nanochat is its own model and optimizer (Muon and
 AdamW), bfloat16, compiled. transformers' Llama has our shape, bfloat16 autocast and torch's fused AdamW, as its own
-trainer does. We use bfloat16 weights with float32 masters, Muon and AdamW. The feed-forward width is 8/3 of the model's:
-our three matrices then hold as many weights as nanochat's two of four widths. All take turns, so that a slow minute of a
-shared machine hits all of them; the medians are compared. An absent peer is said.
+trainer does. We use bfloat16 weights with float32 masters, Muon and AdamW. The feed-forward width is 8/3 of the
+model's: our three matrices then hold as many weights as nanochat's two of four widths. All take turns, so that a slow
+minute of a shared machine hits all of them; the medians are compared. An absent peer is said.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""nanochat's model and optimizer on this machine, from a checkout the user names (github.com/karpathy/nanochat): imported
-as they are, in bfloat16, compiled, with full attention windows as its own CPU script has them."""
+"""nanochat's model and optimizer on this machine, from a checkout the user names (github.com/karpathy/nanochat).
+
+Imported as they are, in bfloat16, compiled, with full attention windows as its own CPU script has them.
+"""
 
 from __future__ import annotations
 

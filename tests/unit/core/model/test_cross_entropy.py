@@ -84,12 +84,13 @@ def both(function: Callable[..., torch.Tensor], tensors: list[torch.Tensor], tar
 
 
 def assert_close(found: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float = 1e-6) -> None:
-    """As a share of the loss, and of each tensor's largest gradient."""
+    """As a share of each tensor's largest number, or of 1, the scale of the logits' gradients: what cancels out to less
+    is nothing but rounding."""
     for ours, theirs in zip(found, expected, strict=True):
-        assert (ours - theirs).abs().max() <= tolerance * max(1e-3, theirs.abs().max())
+        assert (ours - theirs).abs().max() <= tolerance * max(1.0, float(theirs.abs().max()))
 
 
-@settings(max_examples=60)
+@settings(max_examples=2000)
 @given(
     st.sampled_from(WAYS),
     st.integers(2, 40),
@@ -228,7 +229,7 @@ def trained_by(model: Any, loss: Callable[[torch.Tensor], torch.Tensor], states:
 
 @models
 @given(st.integers(1, 3), st.integers(1, 9), OPTIONS, st.integers(0, 2**31))
-@settings(max_examples=10)
+@settings(max_examples=200)
 def test_every_model_s_head(build: Any, rows: int, length: int, options: tuple, seed: int) -> None:
     torch.manual_seed(seed)
     model = build()
