@@ -6,9 +6,9 @@ other. Prints one JSON line.
     python benchmarks/quality.py --minutes 1 model.depth=4        a minute of ours, with options of hanlin pretrain
 
 Ours is the step `base` of recipes/demo.yaml. nanochat is its own model and optimizer with its own schedule, over
-minutes instead of steps: 4 layers × 256. Both read the default corpus through the same tokenizer, in the same windows of
-256 tokens, 8 a step, in the same order; the measure is one function. Compiling is counted for neither. --nanochat-rates
-multiplies nanochat's learning rates, which are made for larger batches. An absent peer is said.
+minutes instead of steps: 4 layers × 256. Both read the default corpus through the same tokenizer, in the same windows
+of 256 tokens, 8 a step, in the same order; the measure is one function. Compiling is counted for neither.
+--nanochat-rates multiplies nanochat's learning rates, which are made for larger batches. An absent peer is said.
 """
 
 from __future__ import annotations

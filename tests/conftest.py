@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -29,6 +30,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 # No test asks a model hub; and tiny matrices on many threads are slower than on one, by far when cores are busy.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
+
+# torch's checkpoints log two lines a tensor, and set their loggers' level when they are imported: a filter stays.
+for chatty in ("c10d-NullHandler-dcp_logger", "c10d-NullHandler-default"):
+    logging.getLogger(chatty).addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 def train_tiny_backend(vocab_size: int = TINY_VOCAB) -> Backend:

@@ -80,11 +80,14 @@ class Peer:
 
 
 class Worker:
-    """The process's side: `step_ended` after each training step. The first `warm_up` steps are not counted."""
+    """The process's side: `step_ended` after each training step. The first `warm_up` steps are not counted.
 
-    def __init__(self, seconds: float, warm_up: int, facts: dict[str, Any] | None = None):
+    facts: more to be said of the peer, complete by then.
+    """
+
+    def __init__(self, seconds: float, warm_up: int, facts: dict[str, Any]):
         self._seconds, self._warm_up = seconds, warm_up
-        self._facts = facts or {}
+        self._facts = facts
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)  # libraries print as they like
         self._tokens, self._began = 0, time.perf_counter()

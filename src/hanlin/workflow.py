@@ -28,7 +28,7 @@ def make(
     room = ROOMS[room_name]
     values = dict(values)
     place = Path(values.pop("out", None) or out or f"runs/{room_name}")
-    return _run(room, values, place, {}, listeners, replace=False)
+    return run_room(room, values, place, {}, listeners, replace=False)
 
 
 def run_recipe(
@@ -49,17 +49,17 @@ def run_recipe(
                     "of": len(recipe.steps),
                 }
             )
-        made[step.name] = _run(step.room, step.values, recipe.out / step.name, made, listeners, replace=True)
+        made[step.name] = run_room(step.room, step.values, recipe.out / step.name, made, listeners, replace=True)
     return made
 
 
 def check_options(recipe: Recipe) -> None:
     """A misspelt option of the last step is said before the first one runs."""
     for step in recipe.steps:
-        build(step.room.config_class, _split(step.room, step.values)[1], step.room.name)
+        build(step.room.config_class, split_values(step.room, step.values)[1], step.room.name)
 
 
-def _run(
+def run_room(
     room: Room,
     values: Mapping[str, Any],
     out: Path,
@@ -67,16 +67,17 @@ def _run(
     listeners: tuple[Listener, ...],
     replace: bool,
 ) -> Artifact:
-    named, options = _split(room, values)
+    """made: artifacts that `values` call by a step's name. replace: see `execute`."""
+    named, options = split_values(room, values)
     config = build(room.config_class, options, room.name)
     try:
-        inputs = _open_inputs(room, named, out, made, listeners)
+        inputs = open_inputs(room, named, out, made, listeners)
         return execute(room, config, inputs, out, listeners, replace)
     except KeyboardInterrupt:  # while inputs are fetched and checked, or the result is sealed
         raise Interrupted(f"What {room.name} has finished is kept.") from None
 
 
-def _split(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_values(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(inputs, options) of a room's values. Raises HanlinError for a missing input, or a name that is neither."""
     named = {key: value for key, value in values.items() if key in room.inputs}
     options = {key: value for key, value in values.items() if key not in room.inputs}
@@ -100,9 +101,11 @@ def _split(room: Room, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     return named, options
 
 
-def _open_inputs(
+def open_inputs(
     room: Room, named: Mapping[str, Any], out: Path, made: Mapping[str, Artifact], listeners: tuple[Listener, ...]
 ) -> dict[str, Artifact]:
+    """What the inputs `named` mean: steps already `made`, artifacts, models, sources; raw data is collected beside
+    `out`."""
     inputs: dict[str, Artifact] = {}
     for name, kinds in room.inputs.items():
         if named.get(name) in (None, "", []):
@@ -158,5 +161,5 @@ def _open_one(text: str, kinds: tuple[str, ...], out: Path, name: str, listeners
         return model
     if "corpus" in kinds and (path.exists() or ":" in text) and not path.with_name(path.name + ".partial").exists():
         beside = out.with_name(f"{out.name}-{name}")
-        return _run(ROOMS["collect"], {"sources": [text]}, beside, {}, listeners, replace=True)
+        return run_room(ROOMS["collect"], {"sources": [text]}, beside, {}, listeners, replace=True)
     return open_artifact(path, kinds)

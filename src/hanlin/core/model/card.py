@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hanlin.core.run.artifact import Artifact, write_atomic
+from hanlin.core.run.artifact import Artifact, lineage, write_atomic
 
 CARD_FILE = "README.md"
 
@@ -23,12 +23,15 @@ def write_card(
     library: str = "transformers",
 ) -> None:
     """made: one sentence on what this is. certificate: of exact resume, where one was asked for."""
-    licences = sorted({entry["licence"] for entry in _sources(inputs) if entry.get("licence")})
-    front = {"library_name": library, "tags": ["hanlin"], **({"license_name": "; ".join(licences)} if licences else {})}
+    sources = _sources(inputs)
+    licences = sorted({licence for licence in sources.values() if licence})
+    front: dict[str, Any] = {"library_name": library, "tags": ["hanlin"]}
+    if licences:
+        front |= {"license": "other", "license_name": "; ".join(licences)}
     lines = ["---", yaml.safe_dump(front, allow_unicode=True, sort_keys=False).strip(), "---", ""]
     lines += [f"# {made}", "", "## Made from", ""]
     lines += [f"- {name}: {a.kind}, id `{a.id}`" for name, a in inputs.items()]
-    lines += [f"- source: {e['path'].partition('#')[0]}{_licence(e)}" for e in _sources(inputs)]
+    lines += [f"- source: {path}{f' ({licence})' if licence else ''}" for path, licence in sources.items()]
     lines += ["", "## Figures", "", "| | |", "|---|---:|"]
     figures = {name: value for name, value in metrics.items() if _is_figure(name, value)}
     lines += [f"| {name.replace('_', ' ')} | {_figure(value)} |" for name, value in figures.items()]
@@ -46,14 +49,17 @@ def _certified(certificate: Mapping[str, Any]) -> str:
     )
 
 
-def _sources(inputs: Mapping[str, Artifact]) -> list[dict[str, str]]:
-    """Raw data named in the inputs' own manifests."""
-    manifests = (artifact.manifest for artifact in inputs.values() if artifact.manifest is not None)
-    return [entry for manifest in manifests for entry in manifest.inputs if entry["kind"] == "source"]
-
-
-def _licence(entry: Mapping[str, str]) -> str:
-    return f" ({entry['licence']})" if entry.get("licence") else ""
+def _sources(inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Address → licence of what all this was made from in the end: raw data, and models from elsewhere."""
+    found: dict[str, str] = {}
+    for artifact in inputs.values():
+        if artifact.manifest is None:
+            found[artifact.address or str(artifact.path)] = artifact.licence
+            continue
+        for _, _, facts in lineage(artifact.path):
+            if facts["kind"] == "source" or (facts.get("missing") and ":" in facts["path"]):
+                found[facts["path"].partition("#")[0]] = facts.get("licence", "")
+    return found
 
 
 def _is_figure(name: str, value: Any) -> bool:

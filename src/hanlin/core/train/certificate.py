@@ -3,23 +3,36 @@ its losses and its weights must be those of a run nobody disturbed, to the bit."
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import json
+import os
+import pickle
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from hanlin.core.run.artifact import Artifact, hash_file
+from hanlin.core.run.artifact import Artifact, hash_file, write_json
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.run.events import EVENTS_FILE, Emit, EventLog, read_events
+from hanlin.core.run.events import EVENTS_FILE, Emit, Event, EventLog, Listener, read_events
+from hanlin.core.run.ranks import world_size
+
+CERTIFICATE_FILE = "certificate.json"
+REFUSED_FILE = "refused.json"
+"""Where a run that certifies leaves an error that is the user's to mend."""
 
 STEPS = 12
 KILLS = 2
-PATIENCE_SECONDS = 600.0
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+MORE = "docs/training.md#the-certificate"
 
 Work = Callable[[Any, dict[str, Artifact], Path, Emit], Any]
 
@@ -33,27 +46,22 @@ class Certificate:
     weights_sha256: str
 
 
-def certify(work: Work, config: Any, inputs: Mapping[str, Artifact], folder: Path, emit: Emit) -> dict[str, Any]:
-    """Run `work`, a room's run function, in processes of its own, in folders below `folder`, which are removed.
+def certify(work: Work, config: Any, inputs: Mapping[str, Artifact], out: Path, emit: Emit) -> dict[str, Any]:
+    """Run `work`, a room's run function, in processes of its own, in a folder of `out` which is removed. Made once,
+    whatever interrupts the run after it: what `out` has already is given back.
 
     config: the room's own options but for a short `train` (see `shortened`). Raises HanlinError naming the first step
-    that differs.
+    that differs, with what `work` raises, and under torchrun.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    steps = config.train.steps
-    whole, killed = folder / "whole", folder / "killed"
-    moments = sorted(random.SystemRandom().sample(range(1, steps), KILLS))
-    emit("progress", what="certifying resume", done=0, total=KILLS + 2)
-    _run(work, config, inputs, whole, None)
-    for number, moment in enumerate([*moments, None], start=1):
-        emit("progress", what="certifying resume", done=number, total=KILLS + 2)
-        _run(work, config, inputs, killed, moment)
-    _compare(whole, killed)
-    files = sorted(whole.glob("*.safetensors"))
-    certificate = asdict(Certificate(steps, tuple(moments), hash_file(files[0])))
-    shutil.rmtree(folder)
-    emit("certified", **certificate)
-    return certificate
+    kept, folder = out / CERTIFICATE_FILE, out / "certificate"
+    if not kept.exists():
+        _refuse_many()
+        shutil.rmtree(folder, ignore_errors=True)
+        certificate = asdict(_try(work, config, inputs, folder, emit))
+        shutil.rmtree(folder)
+        emit("certified", **certificate)
+        write_json(kept, certificate)
+    return json.loads(kept.read_text(encoding="utf-8"))
 
 
 def shortened(config: Any) -> Any:
@@ -62,52 +70,120 @@ def shortened(config: Any) -> Any:
     return config.model_copy(update={"certify": False, "train": config.train.model_copy(update=short)})
 
 
-def _run(work: Work, config: Any, inputs: Mapping[str, Artifact], out: Path, kill_after: int | None) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=(work, config, dict(inputs), out))
-    process.start()
-    try:
-        if kill_after is not None:
-            _kill_when(process, out / EVENTS_FILE, kill_after)
-        process.join()
-    finally:
-        process.kill()
-    if kill_after is None and process.exitcode != 0:
+def _refuse_many() -> None:
+    if world_size() > 1:
         raise HanlinError(
-            f"The run that certifies resume ended with code {process.exitcode}.",
-            "a run that reaches its end",
-            "read what it printed above, or leave certify=true out",
-            "docs/training.md#the-certificate",
+            f"certify=true is for one process; torchrun started {world_size()}.",
+            "a certificate made beforehand",
+            "the same command with a few train.steps, without torchrun",
+            "docs/training.md",
         )
 
 
-def _child(work: Work, config: Any, inputs: dict[str, Artifact], out: Path) -> None:
-    log = EventLog(out / EVENTS_FILE)
+def _try(work: Work, config: Any, inputs: Mapping[str, Artifact], folder: Path, emit: Emit) -> Certificate:
+    steps = config.train.steps
+    whole, killed = folder / "whole", folder / "killed"
+    moments = sorted(random.SystemRandom().sample(range(1, steps), KILLS))
+    reached = []
+    for number, moment in enumerate([None, *moments, None]):
+        emit("progress", what="certifying resume", done=number, total=KILLS + 2)
+        out = killed if number else whole
+        _run(work, config, inputs, out, moment)
+        if moment is not None:
+            reached.append(max(event["step"] for event in read_events(out / EVENTS_FILE, "step")))
+    _compare(whole, killed)
+    return Certificate(steps, tuple(reached), hash_file(_weights(whole)[0]))
+
+
+def _run(work: Work, config: Any, inputs: Mapping[str, Artifact], out: Path, kill_after: int | None) -> None:
+    """In a new process, which reads nothing of this one's main module, and hears nothing of Ctrl-C."""
+    out.mkdir(parents=True, exist_ok=True)
+    said = out.with_suffix(".log")
+    start = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    start += f"from {__name__} import run_and_die; run_and_die()"
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+    assert process.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it ended before it could listen
+            process.stdin.write(pickle.dumps(sys.path) + pickle.dumps((work, config, dict(inputs), out, kill_after)))
+            process.stdin.flush()
+        code = process.wait()
+    finally:
+        process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    if (out / REFUSED_FILE).exists():
+        raise HanlinError(**json.loads((out / REFUSED_FILE).read_text(encoding="utf-8")))
+    if abs(code) != (0 if kill_after is None else KILL):
+        lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
+        raise HanlinError(
+            f"The run that certifies resume ended with code {code}: {next(filter(None, reversed(lines)), '')[:200]}",
+            "a run that reaches its end, or the moment at which it is killed",
+            f"read {said}, or leave certify=true out",
+            MORE,
+        )
+
+
+def run_and_die() -> None:
+    """What the new process does. It ends when the one that started it does."""
+    work, config, inputs, out, kill_after = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    log = EventLog(out / EVENTS_FILE, () if kill_after is None else (_killer(kill_after),))
     try:
         work(config, inputs, out, log)
+        if kill_after is not None:
+            os.kill(os.getpid(), KILL)  # the moment of chance would have come after the end
+    except HanlinError as error:
+        facts = {"what": error.what, "expected": error.expected, "do": error.do, "more": error.more}
+        write_json(out / REFUSED_FILE, facts)
     finally:
         log.close()
 
 
-def _kill_when(process: BaseProcess, events: Path, step: int) -> None:
-    """As soon as the log shows the step, and a moment of chance."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while process.is_alive() and time.monotonic() < deadline:
-        if any(event["step"] >= step for event in read_events(events, "step")):
-            time.sleep(random.SystemRandom().uniform(0, 0.05))
-            process.kill()
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
+def _killer(step: int) -> Listener:
+    """Kills this process when the step has been logged and a moment of chance has passed: about as long as a step
+    takes, so it may be in the midst of the next one, or of a checkpoint."""
+    before = [time.monotonic()]
+
+    def listen(event: Event) -> None:
+        if event["event"] not in ("ready", "step"):
             return
-        time.sleep(0.005)
+        now = time.monotonic()
+        if event["event"] == "step" and event["step"] >= step:
+            delay = random.SystemRandom().uniform(0, now - before[0])
+            threading.Timer(delay, os.kill, (os.getpid(), KILL)).start()
+        before[0] = now
+
+    return listen
 
 
 def _compare(whole: Path, killed: Path) -> None:
-    ours, theirs = ({e["step"]: e["loss"] for e in read_events(f / EVENTS_FILE, "step")} for f in (whole, killed))
-    for step, loss in ours.items():
-        if theirs.get(step) != loss:
-            raise _differs(f"step {step}: loss {loss!r} undisturbed, {theirs.get(step)!r} after the kills")
-    for file in sorted(whole.glob("*.safetensors")):
+    undisturbed = {event["step"]: event["loss"] for event in read_events(whole / EVENTS_FILE, "step")}
+    seen: set[int] = set()
+    for event in read_events(killed / EVENTS_FILE, "step"):
+        step, loss = event["step"], event["loss"]
+        seen.add(step)
+        if undisturbed.get(step) != loss:
+            raise _differs(
+                f"step {step}: loss {undisturbed.get(step)!r} undisturbed, {loss!r} in the run that was killed"
+            )
+    if missing := undisturbed.keys() - seen:
+        raise _differs(f"step {min(missing)} is missing in the run that was killed")
+    for file in _weights(whole):
         if not (killed / file.name).exists() or hash_file(killed / file.name) != hash_file(file):
             raise _differs(f"the losses are equal, {file.name} is not")
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _differs(what: str) -> HanlinError:
@@ -115,5 +191,5 @@ def _differs(what: str) -> HanlinError:
         f"Resume is not exact on this machine ({what}).",
         "the same bits as a run that nobody disturbed",
         "train.compile=off train.device=cpu is exact; leave certify=true out to train all the same",
-        "docs/training.md#the-certificate",
+        MORE,
     )

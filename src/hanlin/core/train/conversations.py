@@ -96,6 +96,11 @@ class Conversations:
     def describe(self, row: int) -> str:
         return self.examples[row].name
 
+    def longest(self) -> int:
+        """Of the first epoch, the step whose padded batch has the most tokens."""
+        sizes = [len(rows) * (max(len(self.examples[row].ids) for row in rows) - 1) for rows in self._epoch(0)]
+        return sizes.index(max(sizes))
+
     def _epoch(self, epoch: int) -> list[list[int]]:
         """All rows once: shuffled, sorted by length inside each pool, cut into batches, the batches shuffled."""
         order = epoch_order(self.seed, epoch, len(self.examples)).tolist()

@@ -194,7 +194,7 @@ class _Loop:
         for parameter in self.model.parameters():
             parameter.grad = None
         peak = matrix_peak(training_dtype(self.config.dtype), self.device)
-        self.peak = peak / flops_per_token(self.model, micro.ids_BT.shape[1])
+        self.peak = peak / flops_per_token(self.model, micro)
         self.emit("ready", seconds=round(time.monotonic() - began, 1), peak_gflops=round(peak / 1e9))
 
     def progress(self) -> float:

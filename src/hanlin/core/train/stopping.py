@@ -26,7 +26,7 @@ def interruptible() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    previous = signal.getsignal(signal.SIGINT)
+    previous, previous_term = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     def on_interrupt(number, frame):
         asked.set()
@@ -37,7 +37,7 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
         yield asked
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, previous_term)
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -45,11 +45,11 @@ def interruptible() -> Iterator[threading.Event]:
 @contextlib.contextmanager
 def telling_why(folder: Path) -> Iterator[None]:
     """Around the loop: a process that dies leaves its reason, and the others stop with it instead of a riddle."""
+    if is_first():
+        _forget_old(folder)
     if world_size() == 1:
         yield
         return
-    if is_first():
-        _forget_old(folder)
     try:
         yield
     except KeyboardInterrupt:

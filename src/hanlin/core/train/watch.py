@@ -32,7 +32,7 @@ class Watch:
         self.first: list[float] = []
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.seconds: deque[float] = deque(maxlen=RECENT)
-        self._told_of_disk = False
+        self._told_of_disk = self._spiking = False
 
     def seen(self, loss: float) -> None:
         """A step of an earlier run of the same work."""
@@ -41,21 +41,24 @@ class Watch:
         self.losses.append(loss)
 
     def step(self, step: int, loss: float, seconds: float, documents: str) -> None:
-        if len(self.losses) >= ENOUGH:
-            usual = statistics.median(self.losses)
-            spread = max(statistics.median(abs(x - usual) for x in self.losses), SMALLEST_MAD)
-            if loss > usual + SPIKE_MADS * spread:
-                self._alert(
-                    "spike",
-                    step,
-                    f"step {step}: loss {loss:.3f}, usually {usual:.3f} ± {spread:.3f} (documents: {documents})",
-                )
+        self._spike(step, loss, documents)
         if len(self.seconds) >= ENOUGH:
             usual = statistics.median(self.seconds)
             if seconds > max(STALL_TIMES * usual, STALL_SECONDS):
                 self._alert("stall", step, f"step {step} took {seconds:.1f} s, usually {usual:.2f} s")
         self.seen(loss)
         self.seconds.append(seconds)
+
+    def _spike(self, step: int, loss: float, documents: str) -> None:
+        """Said once, however many steps it lasts."""
+        if len(self.losses) < ENOUGH:
+            return
+        usual = statistics.median(self.losses)
+        spread = max(statistics.median(abs(x - usual) for x in self.losses), SMALLEST_MAD)
+        was_spiking, self._spiking = self._spiking, loss > usual + SPIKE_MADS * spread
+        if self._spiking and not was_spiking:
+            text = f"step {step}: loss {loss:.3f}, usually {usual:.3f} ± {spread:.3f} (documents: {documents})"
+            self._alert("spike", step, text)
 
     def runs_away(self) -> bool:
         """Whether the last steps are clearly worse than the first were: the rate is too high, and more of it won't

@@ -34,3 +34,4 @@ class Collect(Config):
         ge=200,
         description="text files are cut into documents of about this many characters, at blank lines where they can",
     )
+    limit: int | None = Field(None, ge=1, description="most rows read, the first of the sources. Default: all of them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 from hanlin.core.run.artifact import Artifact, write_atomic, write_json
@@ -30,7 +31,7 @@ def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> 
     readings: list[Reading] = []
     by_group = config.heldout == "groups"
     assignment = Assignment(config.seed, config.heldout_share if by_group else 0.0)
-    rows = judge(read_sources(sources, config, readings, emit), config)
+    rows = judge(islice(read_sources(sources, config, readings, emit), config.limit), config)
     _write(out, ((row, assignment.split_of(row)) for row in rows), SPLITS)
     if not sum(count_rows(out, split) for split in KEPT):
         raise _nothing_left(out)

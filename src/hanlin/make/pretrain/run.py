@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from hanlin.core.run.artifact import Artifact, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.run.execute import Result
-from hanlin.core.run.ranks import is_first, world_size
+from hanlin.core.run.ranks import is_first
 from hanlin.core.text.shards import Documents, has_shards, open_shards, write_shards
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.core.train.batch import Batches
@@ -29,8 +28,6 @@ from hanlin.core.train.fit import fit, start_again
 from hanlin.core.train.mixing import Mixed
 from hanlin.make.pretrain.beginning import begin, first_values
 from hanlin.make.pretrain.config import Pretrain
-
-CERTIFICATE_FILE = "certificate.json"
 
 
 def run(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
@@ -108,19 +105,8 @@ def _say_what_is_not_used(config: Pretrain, inputs: Mapping[str, Artifact], emit
 
 
 def _certificate(config: Pretrain, inputs: dict[str, Artifact], out: Path, emit: Emit) -> dict[str, Any]:
-    """Made once, whatever interrupts the run after it. Raises HanlinError under torchrun."""
-    if world_size() > 1:
-        raise HanlinError(
-            f"certify=true is for one process; torchrun started {world_size()}.",
-            "a certificate made beforehand",
-            "the same command with a few train.steps, without torchrun",
-            "docs/training.md",
-        )
-    kept = out / CERTIFICATE_FILE
-    if not kept.exists():
-        short = shortened(config).model_copy(update={"sample_prompts": (), "heldout_tokens": 1})
-        write_json(kept, certify(run, short, inputs, out / "certificate", emit))
-    return json.loads(kept.read_text(encoding="utf-8"))
+    short = shortened(config).model_copy(update={"sample_prompts": (), "heldout_tokens": 1})
+    return certify(run, short, inputs, out, emit)
 
 
 def _documents(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,21 @@ from hanlin.shape.finetune.tuning import FOUR_BIT, choose_trained, has_adapter, 
 
 def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
     certificate = _certificate(config, inputs, out, emit) if config.certify else None
+    _say_what_is_not_used(config, inputs, emit)
     loaded = open_model(inputs["model"].path, training_dtype(config.train.dtype))
+    _refuse_silent(loaded)
+    parameters = loaded.model.num_parameters()
     tokenizer = chat_tokenizer(loaded.tokenizer)
     rows, heldout_rows = (_conversations(inputs["data"], split) for split in ("train", "heldout"))
-    if not rows:
-        raise HanlinError(
-            f"{inputs['data'].path} has no conversations.",
-            "rows with messages",
-            "hanlin collect sources=my.jsonl rows=chat",
-            "src/hanlin/shape/finetune/README.md",
-        )
+    _refuse_empty(rows, inputs["data"])
     context = min(config.context or loaded.context, loaded.context)
     training, heldout = prepare(rows, tokenizer, context), prepare(heldout_rows, tokenizer, context)
     _tell(training, context, emit)
     if _made_here(inputs["model"]) and not has_adapter(config):
         mean_initialise(loaded)
     rate_of = choose_trained(loaded, config)
-    _count(loaded.model, emit)
+    trained = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
+    emit("model", parameters=parameters, trained=trained, config=loaded.model.config)
     chat = Pretrained(loaded.model.train(), tokenizer, loaded.family, out, {})
     plain = conversations(config, training.examples, tokenizer, context)
     teacher = inputs.get("teacher")
@@ -63,7 +61,8 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     metrics = _metrics(fitted, training, plain.batches_per_epoch)
     if is_first():
         _save(out, chat, config, inputs["model"])
-        write_card(out, f"{inputs['model'].path.name}, fine-tuned on conversations", metrics, inputs, certificate)
+        made = f"{inputs['model'].path.name}, fine-tuned on conversations"
+        write_card(out, made, metrics, inputs, certificate, "peft" if has_adapter(config) else "transformers")
         shutil.rmtree(out / "teacher", ignore_errors=True)
     start_again(out)
     kind = "adapter" if has_adapter(config) else "model"
@@ -72,7 +71,40 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
 
 def _certificate(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) -> dict[str, Any]:
     short = shortened(config).model_copy(update={"num_samples": 0})
-    return certify(run, short, inputs, out / "certificate", emit)
+    return certify(run, short, inputs, out, emit)
+
+
+def _say_what_is_not_used(config: Finetune, inputs: Mapping[str, Artifact], emit: Emit) -> None:
+    unused = {
+        "frozen_layers": config.tune != "full",
+        "lora": not has_adapter(config),
+        "distil": "teacher" not in inputs,
+    }
+    given = [name for name, is_unused in unused.items() if is_unused and name in config.model_fields_set]
+    if given:
+        emit("note", text=f"Not used with tune={config.tune} and these inputs: {', '.join(given)}.")
+
+
+def _refuse_silent(loaded: Pretrained) -> None:
+    kind = getattr(loaded.family, "KIND", "decoder")
+    if kind != "decoder":
+        objective = "masked" if kind == "encoder" else "span_corruption"
+        raise HanlinError(
+            f"{loaded.path} is an {kind} ({loaded.family.MODEL_TYPE}): it does not continue text.",
+            "a decoder, which answers by going on from the question",
+            f"to train it on: hanlin pretrain base={loaded.path} objective={objective} corpus=…",
+            "docs/families.md",
+        )
+
+
+def _refuse_empty(rows: Sequence[Row], data: Artifact) -> None:
+    if not rows:
+        raise HanlinError(
+            f"{data.path} has no conversations.",
+            "rows with messages",
+            "hanlin collect sources=my.jsonl rows=chat",
+            "src/hanlin/shape/finetune/README.md",
+        )
 
 
 def _conversations(data: Artifact, split) -> list[Row]:
@@ -92,11 +124,6 @@ def _tell(training: Prepared, context: int, emit: Emit) -> None:
         f"{training.num_cut_rows} cut to the context of {context} tokens, {training.num_cut_tokens:,} left out; "
         f"{training.num_untrained_replies:,} replies the template can't train.",
     )
-
-
-def _count(model: Any, emit: Emit) -> None:
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    emit("model", parameters=model.num_parameters(), trained=trained, config=model.config)
 
 
 def _look(

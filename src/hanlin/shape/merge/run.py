@@ -82,5 +82,7 @@ def _measure(config: Merge, beside: Pretrained, merged: Pretrained, emit: Emit) 
 
     compared = compare(beside.model, merged.model, windows, tick)
     prompts = [text_prompt(beside, text) for text in PROMPTS[: config.num_prompts]]
-    replies = (greedy_replies(beside, model, prompts, config.reply_tokens) for model in (beside.model, merged.model))
-    return summarise(compared, windows, greedy_match(*replies, config.reply_tokens), config.reply_tokens)
+    before = greedy_replies(beside, beside.model, prompts, config.reply_tokens)
+    after = greedy_replies(beside, merged.model, prompts, config.reply_tokens)
+    match = greedy_match(before, after, config.reply_tokens)
+    return summarise(compared, windows, match, config.reply_tokens)

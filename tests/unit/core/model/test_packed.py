@@ -306,7 +306,7 @@ def test_products_are_the_fused_kernel(num_queries: int, num_keys: int, kind: st
         y = kernel(q, k, v, masks.get(kind), kind == "causal", 0.4)
         found.append((y, *torch.autograd.grad(y, (q, k, v), toward)))
     for ours, fused in zip(*found):
-        assert difference(ours, fused) <= 1e-6
+        assert difference(ours, fused) <= TOLERANCE
 
 
 def test_training_in_bfloat16_is_as_close_to_float32_as_the_fused_kernel() -> None:

@@ -15,7 +15,7 @@ from hanlin.core.text.documents import Row
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.core.train.batch import IGNORED
 from hanlin.core.train.conversations import Conversations, Example, collate, prepare, reply_likelihood
-from hanlin.core.train.loss import next_token_loss
+from hanlin.core.train.objectives.causal import Causal
 
 PAD = VOCAB - 1
 
@@ -104,11 +104,10 @@ def test_a_padded_batch_loses_what_its_rows_lose_alone() -> None:
     model = small_decoder()
     examples = [example(length, length // 2, seed) for seed, length in enumerate((4, 17, 9, 30))]
     together = collate(examples, PAD)
-    whole = next_token_loss(model, model.embed_tokens(together.ids_BT), together.targets_BT)
+    whole = Causal()(model, together)
     alone = 0.0
     for single in examples:
-        batch = collate([single], PAD)
-        alone += float(next_token_loss(model, model.embed_tokens(batch.ids_BT), batch.targets_BT))
+        alone += float(Causal()(model, collate([single], PAD)))
     assert float(whole) == pytest.approx(alone, rel=1e-5)
     assert together.num_trained == sum(e.num_trained for e in examples)
 

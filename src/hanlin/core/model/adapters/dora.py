@@ -12,24 +12,27 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hanlin.core.model.adapters.lora import Adapted, Adapter, add_low_rank, changed, low_rank_rows, matrix_of
+from hanlin.core.model.adapters.lora import Adapted, Adapter, add_low_rank_, changed, low_rank_rows, matrix_of
 
 
 class DoraLinear(Adapted):
     """Beside a linear layer. While training with dropout only the change reads the thinned x."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        factor = self.factor(x.dtype)
-        if not (self.dropout and self.training):
-            return self._rescaled(self.base(x), x, factor)
-        thinned = F.dropout(x, self.dropout)
-        plain = self.base(thinned)
-        return self.base(x) + self._rescaled(plain, thinned, factor) - plain
+        x_NI, factor_O = x.flatten(0, -2), self.factor(x.dtype)
+        if self.dropout and self.training:
+            thinned_NI = F.dropout(x_NI, self.dropout)
+            plain_NO = self.base(thinned_NI)
+            change_NO = self._rescaled(plain_NO.clone(), thinned_NI, factor_O) - plain_NO
+            y_NO = self.base(x_NI) + change_NO
+        else:
+            y_NO = self._rescaled(self.base(x_NI), x_NI, factor_O)
+        return y_NO.unflatten(0, x.shape[:-1])
 
-    def _rescaled(self, y: torch.Tensor, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    def _rescaled(self, y_NO: torch.Tensor, x_NI: torch.Tensor, factor_O: torch.Tensor) -> torch.Tensor:
         """factor ⊙ (W·x + scale·B·A·x) + b, for y = W·x + b."""
-        z = add_low_rank(y, x, self) * factor
-        return z if self.bias is None else z + (1 - factor) * self.bias
+        z_NO = add_low_rank_(y_NO, x_NI, self) * factor_O
+        return z_NO if self.bias is None else z_NO + (1 - factor_O) * self.bias
 
     def factor(self, dtype: torch.dtype) -> torch.Tensor:
         return (self.magnitude / row_lengths(self)).to(dtype)

@@ -82,7 +82,9 @@ class LoraLinear(Adapted):
     """Beside a linear layer, or whatever behaves like one."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return add_low_rank(self.base(x), F.dropout(x, self.dropout, self.training), self)
+        x_NI = x.flatten(0, -2)
+        y_NO = add_low_rank_(self.base(x_NI), F.dropout(x_NI, self.dropout, self.training), self)
+        return y_NO.unflatten(0, x.shape[:-1])
 
 
 class LoraEmbedding(Adapted):
@@ -92,12 +94,11 @@ class LoraEmbedding(Adapted):
         return self.base(ids_BT) + low_rank_rows(ids_BT, self)
 
 
-def add_low_rank(y: torch.Tensor, x: torch.Tensor, adapted: Adapted) -> torch.Tensor:
-    """y + scale·B·A·x. Beside x, which the layer's neighbours read too, only r numbers a token are kept for the
-    gradient, and B·A·x is never a tensor of its own."""
-    h = F.linear(x, adapted.lora_A)
-    rows = torch.addmm(y.flatten(0, -2), h.flatten(0, -2), adapted.lora_B.mT, alpha=adapted.scale)
-    return rows.view(y.shape)
+def add_low_rank_(y_NO: torch.Tensor, x_NI: torch.Tensor, adapted: Adapted) -> torch.Tensor:
+    """y + scale·B·A·x, written into y. Beside x, which the layer's neighbours read too, only r numbers a token are kept
+    for the gradient, and B·A·x is never a tensor of its own."""
+    h_NR = F.linear(x_NI, adapted.lora_A)
+    return y_NO.addmm_(h_NR, adapted.lora_B.mT, alpha=adapted.scale)
 
 
 def low_rank_rows(ids_BT: torch.Tensor, adapted: Adapted) -> torch.Tensor:
@@ -109,9 +110,14 @@ def low_rank_rows(ids_BT: torch.Tensor, adapted: Adapted) -> torch.Tensor:
 def matrix_of(base: nn.Module) -> torch.Tensor:
     """W (out, in) in float32: of 4 bits what they stand for, of an embedding Eᵀ."""
     if isinstance(base, Nf4Linear):
-        return base.dequantized(torch.float32)
+        return _dense(base)
     weight: Any = base.weight
     return weight.detach().float().mT if isinstance(base, nn.Embedding) else weight.detach().float()
+
+
+@torch.compiler.disable  # its tables are Python's
+def _dense(base: Nf4Linear) -> torch.Tensor:
+    return base.dequantized(torch.float32)
 
 
 def changed(weight: torch.Tensor, adapter: Adapter) -> torch.Tensor:

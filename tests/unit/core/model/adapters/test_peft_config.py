@@ -44,7 +44,7 @@ def test_endings_are_short_where_they_can_be() -> None:
     ]
 
 
-@given(st.dictionaries(st.sampled_from(LAYERS), st.sampled_from([4, 8, 12]), min_size=1), st.booleans())
+@given(ranks=st.dictionaries(st.sampled_from(LAYERS), st.sampled_from([4, 8, 12]), min_size=1), rslora=st.booleans())
 def test_ranks_and_alphas_come_back(
     ranks: dict[str, int], rslora: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,0 +1,196 @@
+"""A function in a process of its own: its memory is its own to measure, and its death is news instead of an end.
+
+Processes are copies of one that has loaded the libraries (Python's fork server): loaded once, not once a stage.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from hanlin.core.run.errors import HanlinError, explain_os_error
+from hanlin.rooms import ROOMS
+
+PRELOADED = ("hanlin.cli", "hanlin.use.serve.app", "uvicorn", *(f"{room.module}.run" for room in ROOMS.values()))
+POLL_SECONDS = 0.1
+MORE = "docs/rehearse.md#memory"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of it: a value, or the four lines of an error.
+
+    killed: whether signal 9 ended it. peak_bytes: of resident memory, gpu_bytes: allocated at most on a GPU; 0 where
+    the system does not say.
+    """
+
+    value: Any = None
+    error: str = ""
+    killed: bool = False
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+    gpu_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Word:
+    """The last thing a process says."""
+
+    value: Any
+    error: str
+    cpu_seconds: float
+    peak_bytes: int
+    gpu_bytes: int
+
+
+def warm_up() -> None:
+    """Begin to load the libraries, while this process goes on."""
+    context = _context()
+    if context.get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        context.set_forkserver_preload([*PRELOADED])
+        ensure_running()
+
+
+def apart(function: Callable[..., Any], *arguments: Any, output: Path) -> Ended:
+    """Call it in a new process, to whose end this waits. What it prints goes to the file `output`."""
+    context: Any = _context()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_call, args=(theirs, function, arguments, output))
+    began = time.monotonic()
+    process.start()
+    theirs.close()
+    try:
+        word, peak = _listen(ours, process)
+        process.join()
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    seconds = time.monotonic() - began
+    if word is not None:
+        peak = max(peak, word.peak_bytes)
+        return Ended(word.value, word.error, False, seconds, word.cpu_seconds, peak, word.gpu_bytes)
+    killed = process.exitcode == -getattr(signal, "SIGKILL", 9)
+    return Ended(None, str(_died(process.exitcode, peak, output)), killed, seconds, 0.0, peak)
+
+
+def _context() -> BaseContext:
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def _listen(pipe: Connection, process: Any) -> tuple[_Word | None, int]:
+    """(its last word, None where it died without one; the most memory that was seen)."""
+    peak = 0
+    while not wait([pipe, process.sentinel], timeout=POLL_SECONDS):
+        peak = max(peak, peak_bytes(process.pid))
+    with suppress(EOFError, OSError):
+        if pipe.poll():
+            return pipe.recv(), peak
+    return None, peak
+
+
+def _call(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], output: Path) -> None:
+    _die_first()
+    with output.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    value, error = None, ""
+    try:
+        value = function(*arguments)
+    except KeyboardInterrupt:
+        return
+    except Exception as problem:
+        traceback.print_exc()
+        error = str(_explain(problem, peak_bytes()))
+    pipe.send(_Word(value, error, time.process_time(), peak_bytes(), _gpu_bytes()))
+
+
+def _die_first() -> None:
+    """Should memory run out, Linux is asked to end this process and no other."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def peak_bytes(pid: int | None = None) -> int:
+    """The most resident memory a process has had; of another process only on Linux. 0 where nobody says."""
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid or 'self'}/status").read_text())
+        return int(found[1]) * 1024 if found else 0
+    if pid is not None or sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def memory_bytes() -> int:
+    """What this machine, or the container around us, has. 0 where nobody says."""
+    limits = []
+    with suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # the word "max" is no limit
+            limits.append(int(Path(file).read_text()))
+    return min(limits, default=0)
+
+
+def _gpu_bytes() -> int:
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_allocated() if torch is not None and torch.cuda.is_initialized() else 0
+
+
+def _explain(problem: Exception, peak: int) -> Exception:
+    if isinstance(problem, HanlinError):
+        return problem
+    text = next(iter(str(problem).splitlines()), "") or type(problem).__name__
+    if isinstance(problem, MemoryError) or "not enough memory" in text or type(problem).__name__ == "OutOfMemoryError":
+        return _too_little_memory(f"Memory ran out ({text[:160]})", peak)
+    if isinstance(problem, OSError):
+        return explain_os_error(problem, "rehearsing")
+    return HanlinError(
+        f"{type(problem).__name__}: {text}",
+        "no such thing; this is a fault in Hanlin",
+        "run it again with --keep and report the end of output.txt in the folder that is named",
+        "docs/rehearse.md",
+    )
+
+
+def _died(code: int | None, peak: int, output: Path) -> HanlinError:
+    if code == -getattr(signal, "SIGKILL", 9):
+        return _too_little_memory("The system killed it (signal 9), as it does when memory runs out", peak)
+    said = output.read_text(encoding="utf-8", errors="replace").split("\n") if output.exists() else []
+    last = next((line.strip()[:160] for line in reversed(said) if line.strip()), "it said nothing")
+    return HanlinError(
+        f"It died with code {code}: {last}",
+        "a process that reaches its end",
+        "run it again with --keep and read output.txt in the folder that is named",
+        "docs/rehearse.md",
+    )
+
+
+def _too_little_memory(what: str, peak: int) -> HanlinError:
+    machine = memory_bytes()
+    has = f" of the {machine / 1e9:.1f} GB that are here" if machine else ""
+    return HanlinError(
+        f"{what}: it held {peak / 1e9:.1f} GB{has}.",
+        "a step that fits",
+        "train.micro_rows=1, train.recompute=true, a shorter context or a smaller model",
+        MORE,
+    )
