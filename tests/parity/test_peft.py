@@ -30,6 +30,7 @@ from hanlin.core.model.adapters.lora import Adapted, Adapter
 from hanlin.core.model.adapters.merging import merge_adapter
 from hanlin.core.model.adapters.peft_config import read_config
 from hanlin.core.model.equality import difference, root_mean_square
+from hanlin.core.model.pretrained import save_model
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.tokenizer import Tokenizer
 
@@ -250,12 +251,17 @@ def test_experts_in_peft(name: str, tmp_path: Path, tiny_tokenizer: Tokenizer) -
 def test_single_matrices_both_ways(
     name: str, targets: tuple[str, ...], kind: str, tmp_path: Path, tiny_tokenizer: Tokenizer
 ) -> None:
-    """The embedding, the head, and some of the parts of a fused matrix."""
+    """The embedding, the head, and some of the parts of a fused matrix. Merged, transformers opens them, embedding and
+    head apart where they were one."""
     assert furthest_in_peft(fixed_base(name), kind, targets, tmp_path / "ours", tiny_tokenizer) <= TOLERANCE
     given = Given(fixed_base(name), tmp_path / "theirs", targets, **KINDS[kind])
     assert far(*given.outputs()) <= TOLERANCE
     merged = merge_adapter(given.ours, given.family)
     assert far(ours_output(merged, given.ids), ours_output(given.ours, given.ids)) <= TOLERANCE
+    (tmp_path / "merged").mkdir()
+    save_model(tmp_path / "merged", merged, given.family)
+    opened = type(given.base).from_pretrained(tmp_path / "merged", attn_implementation="eager").eval()
+    assert far(ours_output(merged, given.ids), theirs_output(opened, given.ids)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("kind", KINDS)

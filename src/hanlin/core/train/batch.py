@@ -47,6 +47,8 @@ class Batch:
         whole = self._map(lambda tensor: F.pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, missing)))
         if missing:
             whole.targets_BT[-missing:] = IGNORED
+            if whole.documents_BT is not None:
+                whole.documents_BT[-missing:] = -1
         return whole._rows(slice(rank * each, (rank + 1) * each))
 
     def to(self, device: torch.device) -> Batch:

@@ -257,8 +257,7 @@ class _Loop:
 
         Engines average gradients over processes: each counts times the number of processes.
         """
-        mine = batch.share(self.parallel.data_rank, self.parallel.data) if self.parallel.data > 1 else batch
-        micros = self._micro_batches(mine)
+        micros = self._micro_batches(batch)
         total = 0.0
         for place, micro in enumerate(micros):
             torch.manual_seed(hash_numbers(self.config.seed, self.step, place, self.parallel.data_rank))
@@ -269,9 +268,13 @@ class _Loop:
         return {"bpc": loss / math.log(2) / self.characters_per_token} if self.characters_per_token else {}
 
     def _micro_batches(self, batch: Batch) -> list[Batch]:
-        if self.config.micro_tokens and self.parallel.data == 1:
-            return token_micro_batches(batch, self.config.micro_tokens)
-        return batch.split(self.config.micro_rows or max(1, batch.ids_BT.shape[0]))
+        """This process's parts. All processes have as many of them, of the same shapes."""
+        rank, world = self.parallel.data_rank, self.parallel.data
+        if self.config.micro_tokens:
+            together = token_micro_batches(batch, self.config.micro_tokens * world)
+            return [part.share(rank, world) for part in together] if world > 1 else together
+        mine = batch.share(rank, world) if world > 1 else batch
+        return mine.split(self.config.micro_rows or max(1, mine.ids_BT.shape[0]))
 
     def _backward(self, micro: Batch, scale: float, last: bool) -> float:
         with self.parallel.accumulating(last):
