@@ -1,11 +1,13 @@
 """Forward and backward of the head and its cross-entropy: ours in blocks, the plain one eager and compiled, and TRL's.
 
-    python benchmarks/cross_entropy.py              one JSON line of milliseconds and of memory beyond the inputs
-    python benchmarks/cross_entropy.py --rounds 3   shorter, noisier
+    python benchmarks/cross_entropy.py                         one JSON line of milliseconds and memory
+    python benchmarks/cross_entropy.py --shapes gemma_frozen  only some of the shapes
+    python benchmarks/cross_entropy.py --rounds 3              shorter, noisier
 
 bfloat16. Small: V 8,192 trained, at the two shapes of pretraining; large: Gemma 3's 262,144 × 640 with 512 tokens, once
 frozen (LoRA) and once trained. All take turns, medians are compared; `products` are the two or three matrix products
-that nobody can do without. Memory is measured in a process of its own for each, on Linux.
+that nobody can do without. Memory: what a step holds at most beyond its inputs, a weight's gradient included, each in a
+process of its own, on Linux.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peak", nargs=2, metavar=("SHAPE", "NAME"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -51,8 +54,8 @@ def main() -> None:
         "machine": machine_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "milliseconds": {shape: milliseconds(shape, options.rounds) for shape in SHAPES},
-        "memory_mib": {shape: memory(shape) for shape in SHAPES},
+        "milliseconds": {shape: milliseconds(shape, options.rounds) for shape in options.shapes},
+        "memory_mib": {shape: memory(shape) for shape in options.shapes},
     }
     print(json.dumps(result))
 
@@ -131,21 +134,16 @@ def memory(shape: str) -> dict[str, int | None]:
 
 
 def peak_mib(shape: str, name: str) -> int:
-    """What a step holds at once beyond weight, states and targets, a weight's gradient included."""
     loss = contestants()[name]
     assert loss is not None
     states_NC, weight_VC, targets_N = inputs(shape)
-    small = states_NC[:8].detach().requires_grad_()
-    loss(small, weight_VC[:64], targets_N[:8] % 64).backward()  # libraries and threads are up
-    states_NC.grad = weight_VC.grad = None
-    reset_peak()
+    few = states_NC[:8].detach().requires_grad_()
+    loss(few, weight_VC[:64], targets_N[:8] % 64).backward()  # libraries and threads are up
+    weight_VC.grad = None
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before = status("VmRSS")
     loss(states_NC, weight_VC, targets_N).backward()
     return (status("VmHWM") - before) // 1024
-
-
-def reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def status(name: str) -> int:

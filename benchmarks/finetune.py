@@ -131,7 +131,7 @@ def model_folder(work: Path) -> Path:
 def questions(work: Path) -> Artifact:
     """All of them for training: what is measured is the training alone."""
     config = Collect(rows="chat", heldout_share=0)
-    return execute(ROOMS["collect"], config, {"sources.0": fetch(QUESTIONS, silent)}, work / "questions")
+    return execute(ROOMS["collect"], config, {"sources.0": fetch(QUESTIONS, silent)}, work / "questions", replace=True)
 
 
 def examples(options: argparse.Namespace, tokenizer: Tokenizer) -> list[Example]:

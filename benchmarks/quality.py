@@ -36,16 +36,18 @@ from hanlin.core.model.pretrained import load
 from hanlin.core.run.artifact import Artifact, open_artifact
 from hanlin.core.run.config import build, parse_overrides, put
 from hanlin.core.run.events import silent
-from hanlin.core.run.execute import machine_name
+from hanlin.core.run.execute import execute, machine_name
 from hanlin.core.run.recipe import load_recipe
+from hanlin.core.run.sources import fetch
 from hanlin.core.text.shards import Documents, open_shards
 from hanlin.core.text.tokenizer import load_tokenizer
 from hanlin.core.train.batch import IGNORED
+from hanlin.make.collect.config import Collect
 from hanlin.make.pretrain.config import Pretrain
 from hanlin.make.pretrain.run import run
 from hanlin.make.pretrain.windows import Windows
+from hanlin.make.tokenize.config import Tokenize
 from hanlin.rooms import ROOMS
-from hanlin.workflow import make
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "demo.yaml"
 CONTEXT, ROWS, SEED = 256, 8, 0
@@ -94,10 +96,11 @@ def parse() -> argparse.Namespace:
 
 def prepare(work: Path) -> None:
     """The recipe's corpus and tokenizer, made once."""
-    steps = {step.name: dict(step.values) for step in load_recipe(RECIPE, ROOMS).steps}
-    make("collect", steps["corpus"], work / "corpus")
-    vocab_size = steps["tokenizer"]["vocab_size"]
-    make("tokenize", {"corpus": str(work / "corpus"), "vocab_size": vocab_size}, work / "tokenizer")
+    values = {step.name: step.values for step in load_recipe(RECIPE, ROOMS).steps}
+    sources = {f"sources.{n}": fetch(address, silent) for n, address in enumerate(values["corpus"]["sources"])}
+    corpus = execute(ROOMS["collect"], Collect(rows="text"), sources, work / "corpus", replace=True)
+    config = Tokenize(vocab_size=values["tokenizer"]["vocab_size"])
+    execute(ROOMS["tokenize"], config, {"corpus": corpus}, work / "tokenizer", replace=True)
 
 
 def figures(name: str) -> dict[str, Any]:

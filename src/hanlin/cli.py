@@ -135,6 +135,22 @@ def run(recipe: Path, words: Words = None) -> None:
 
 
 @app.command()
+def rehearse(
+    recipe_or_command: str,
+    words: Words = None,
+    keep: Annotated[bool, typer.Option("--keep", help="leave the rehearsal's folder")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="compile as the real run will; takes as long as that does")
+    ] = False,
+) -> None:
+    """Before a long run: three real steps and all that comes after; prints hours, memory, disk and what would fail."""
+    from hanlin.rehearsal.rehearse import rehearse as rehearse_all
+
+    if not rehearse_all(recipe_or_command, words or [], keep, compiled):
+        raise SystemExit(1)
+
+
+@app.command()
 def demo(
     minutes: Annotated[
         float, typer.Option(min=0.05, help="time for pretraining; fine-tuning takes a fifth of it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from hanlin.core.run.events import EVENTS_FILE, read_events
 from hanlin.report.plotting import short
 
 HEAD = ("step", "hours", "compiling", "tokens", "epochs", "peak memory", "disk", "of peak")
-RIGHT = frozenset(range(1, len(HEAD)))
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Scale:
 
     characters: float | None = 1.0
     rows: float | None = 1.0
+
+
+WHOLE = Scale()
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,12 @@ def _size(path: Path) -> int:
 
 
 def table(estimates: Sequence[Estimate]) -> list[str]:
-    """A line for each training step, and the totals."""
-    rows = [HEAD, *(_row(estimate) for estimate in estimates)]
+    """A line for each training step, and the totals; no column that has nothing to say."""
+    rows = [_row(estimate) for estimate in estimates]
     if len(estimates) > 1:
         rows.append(_row(total(estimates)))
-    return aligned(rows, RIGHT)
+    told = [any(row[at] for row in rows) for at in range(len(HEAD))]
+    return aligned([[*compress(row, told)] for row in (HEAD, *rows)], frozenset(range(1, len(HEAD))))
 
 
 def total(estimates: Sequence[Estimate]) -> Estimate:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.artifact import is_artifact
-from hanlin.core.run.config import Config, build, parse_overrides
+from hanlin.core.run.config import build, parse_overrides
 from hanlin.core.run.errors import HanlinError, did_you_mean
 from hanlin.core.run.execute import Room
 from hanlin.core.run.ranks import world_size
@@ -25,8 +25,8 @@ STEPS = 3
 KILL_AFTER = 2
 TRAINING = ("pretrain", "finetune")
 
-TEXT_ROWS, CHAT_ROWS = 500, 2000
-"""Most rows that are collected of documents and of conversations."""
+COLLECTED_ROWS = 10_000
+"""Of sources that have more: the first."""
 
 ANY_DISTANCE = {"max_kl_nats": 1e9, "min_top1_agreement": 0}
 """A model of three steps says nearly everything with equal chance: how near its copies come to it tells nothing."""
@@ -45,7 +45,7 @@ class Plan:
     def place(self, step: Step) -> Path:
         return self.folder / step.name
 
-    def eats(self, name: str) -> list[Step]:
+    def eaters(self, name: str) -> list[Step]:
         """The steps that read step `name`."""
         return [step for step in self.steps if name in step.needs]
 
@@ -109,17 +109,15 @@ def real_options(step: Step) -> Any:
     return build(step.room.config_class, split_values(step.room, step.values)[1], step.room.name)
 
 
-def small(step: Step, is_compiled: bool, most_rows: int) -> dict[str, Any]:
+def small(step: Step, is_compiled: bool) -> dict[str, Any]:
     """The step's values (inputs and options) as they are rehearsed."""
-    options = _small_options(step.room.name, real_options(step), step.values, is_compiled, most_rows)
+    options = _small_options(step.room.name, real_options(step), step.values, is_compiled)
     return {**step.values, **options}
 
 
-def _small_options(
-    room: str, real: Config | Any, values: Mapping[str, Any], is_compiled: bool, most_rows: int
-) -> dict[str, Any]:
+def _small_options(room: str, real: Any, values: Mapping[str, Any], is_compiled: bool) -> dict[str, Any]:
     if room == "collect":
-        return {"limit": min(most_rows, real.limit or most_rows)}
+        return {"limit": min(COLLECTED_ROWS, real.limit or COLLECTED_ROWS)}
     if room == "tokenize":
         return {"sample_characters": min(400_000, real.sample_characters), "yardsticks": {}}
     if room == "evaluate":
@@ -129,7 +127,13 @@ def _small_options(
         return size | (ANY_DISTANCE if room == "merge" else {"budgets": dict.fromkeys(real.formats, ANY_DISTANCE)})
     if room not in TRAINING:
         return {}
-    short = {"minutes": None, "tokens": None, "steps": STEPS, "longest_first": True, "checkpoint_seconds": 0}
+    short: dict[str, Any] = {
+        "minutes": None,
+        "tokens": None,
+        "steps": STEPS,
+        "longest_first": True,
+        "checkpoint_seconds": 0,
+    }
     if not is_compiled:
         short["compile"] = "off"
     less: dict[str, Any] = {"train": {**values.get("train", {}), **short}, "certify": False, "sample_tokens": 8}

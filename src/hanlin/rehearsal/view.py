@@ -22,7 +22,7 @@ class View:
     def __init__(self, step_width: int):
         self.step_width = step_width
         self._ink = terminal_ink()
-        self._passed, self._failed, self._left_out = MARKS if can_encode(MARKS) else PLAIN_MARKS
+        self._passed, self._failed, self._left_out = [*(MARKS if can_encode(MARKS) else PLAIN_MARKS)]
 
     @contextmanager
     def working(self, step: str, stage: str) -> Iterator[None]:

@@ -3,7 +3,6 @@ inside, because the process that asks needs none."""
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import signal
@@ -15,17 +14,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hanlin.core.run.artifact import Manifest, open_artifact, write_json, write_manifest
+from hanlin.core.run.artifact import open_artifact, write_json
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Event, silent
-from hanlin.rehearsal.estimate import Scale
+from hanlin.rehearsal.estimate import WHOLE, Scale
 from hanlin.rooms import ROOMS
 from hanlin.workflow import run_room
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-
-TEXT_CHARACTERS = 1_000_000
-"""Of documents: as many are encoded where the corpus has no tokens yet."""
 
 TOKENS = 8
 COUNTING_SECONDS = 3.0
@@ -39,7 +35,7 @@ class Made:
     path: str
     kind: str
     metrics: dict[str, Any]
-    scale: Scale = Scale()
+    scale: Scale = WHOLE
 
 
 def make_step(
@@ -58,21 +54,22 @@ def make_step(
     return Made(str(artifact.path), artifact.kind, artifact.manifest.metrics)
 
 
-def collect(values: dict[str, Any], out: str) -> Made:
-    """The first rows of the sources (`limit`), and how much there is in all."""
+def collect(values: dict[str, Any], out: str, real_limit: int | None) -> Made:
+    """The first rows of the sources (`limit`), and how many more the real run will read."""
     made = make_step("collect", values, out, {})
-    return Made(made.path, made.kind, made.metrics, _scale(values))
+    has_all = made.metrics["rows_read"] < values["limit"] or values["limit"] == real_limit
+    return Made(made.path, made.kind, made.metrics, WHOLE if has_all else _scale(values, real_limit))
 
 
-def _scale(values: Mapping[str, Any]) -> Scale:
-    """All of the sources to their first `limit` rows."""
+def _scale(values: Mapping[str, Any], real_limit: int | None) -> Scale:
     from hanlin.core.run.sources import fetch
     from hanlin.make.collect.config import Collect
     from hanlin.make.collect.read import read_sources
 
     sources = values["sources"] if isinstance(values["sources"], list) else [values["sources"]]
     config = Collect.model_validate({name: value for name, value in values.items() if name != "sources"})
-    rows = read_sources([fetch(str(address), silent) for address in sources], config, [], silent)
+    artifacts = [fetch(str(address), silent) for address in sources]
+    rows = islice(read_sources(artifacts, config, [], silent), real_limit)
     first = [row.characters for row in islice(rows, config.limit)]
     num_rows, characters = len(first), sum(first)
     began = time.monotonic()
@@ -95,62 +92,6 @@ def learn_tokenizer(values: dict[str, Any], out: str, made: Mapping[str, str], i
         body["model"]["vocab"] |= {f"rehearsal {n}": n for n in range(learned.metrics["vocab_size"], wanted)}
         write_json(path, body)
     return learned
-
-
-def sample_corpus(path: str, out: str, most_rows: int, longest: int, tokenizer: str) -> Made:
-    """A small corpus instead of a large one: its first rows and its longest. The corpus itself where it is small, or
-    where the tokenizer (a folder, or "") has made its tokens already."""
-    from hanlin.core.text.documents import KEPT, count_rows, read_rows
-    from hanlin.core.text.shards import has_shards
-
-    corpus = open_artifact(path, ("corpus",))
-    assert corpus.manifest is not None
-    kind, metrics = corpus.manifest.metrics.get("kind", "text"), corpus.manifest.metrics
-    is_short = kind == "chat" or metrics.get("characters", 0) <= 2 * TEXT_CHARACTERS
-    has_few = kind == "text" or count_rows(corpus, "train") <= most_rows + longest
-    if (is_short and has_few) or (tokenizer and has_shards(Path(tokenizer) / "tokens", corpus)):
-        return Made(path, "corpus", metrics)
-    Path(out).mkdir(parents=True)
-    totals = {split: _write_sample(read_rows(corpus, split), Path(out), split, most_rows, longest) for split in KEPT}
-    write_json(Path(out) / "report.json", {"sample of": path})
-    _write_sample(iter(()), Path(out), "rejected", 0, 0)
-    manifest = corpus.manifest
-    write_manifest(
-        Path(out),
-        Manifest(
-            "corpus", "collect", "sample", manifest.config, manifest.inputs, {}, metrics, manifest.version,
-            f"{corpus.id[:16]}-sample", manifest.environment,
-        ),
-    )  # fmt: skip
-    kept, whole = totals["train"]
-    return Made(out, "corpus", metrics, Scale(whole[1] / max(1, kept[1]), whole[0] / max(1, kept[0])))
-
-
-def _write_sample(
-    rows: Any, folder: Path, split: str, most_rows: int, longest: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((rows, characters) kept, the same of all). Of held-out text a tenth, of held-out conversations few."""
-    from hanlin.core.text.documents import RowWriter
-
-    most_characters = TEXT_CHARACTERS if split == "train" else TEXT_CHARACTERS // 10
-    most_rows = most_rows if split == "train" else min(most_rows, 8)
-    first, largest, counts = [], [], [0, 0]  # type: ignore[var-annotated]
-    for number, row in enumerate(rows):
-        if row.kind == "text":
-            if counts[1] < most_characters:
-                first.append(row)
-        elif number < most_rows:
-            first.append(row)
-        else:
-            heapq.heappush(largest, (row.characters, number, row))
-            if len(largest) > longest:
-                heapq.heappop(largest)
-        counts = [counts[0] + 1, counts[1] + row.characters]
-    kept = [*first, *(row for *_, row in largest)]
-    with RowWriter(folder / f"{split}.parquet") as writer:
-        for row in kept:
-            writer.add(row)
-    return (len(kept), sum(row.characters for row in kept)), (counts[0], counts[1])
 
 
 def look(path: str) -> dict[str, Any]:
@@ -186,15 +127,16 @@ def export(path: str, out: str) -> dict[str, Any]:
 
 def ask(path: str) -> dict[str, Any]:
     """Serve it on a free port of this machine, and ask once over HTTP: its chat where it has one, else a text."""
+    from hanlin.use.serve.run import check_extra, listen
+
+    check_extra()
     import torch
     import uvicorn
 
     from hanlin.core.model.opening import open_model
     from hanlin.use.serve.app import answers_chats, create_app
     from hanlin.use.serve.config import Serve
-    from hanlin.use.serve.run import listen
 
-    check_extra()
     loaded = open_model(path, torch.float32)
     is_chat = answers_chats(loaded)
     asked: dict[str, Any] = {"model": "rehearsal", "max_tokens": TOKENS, "temperature": 0}

@@ -54,11 +54,11 @@ def _sources(inputs: Mapping[str, Artifact]) -> dict[str, str]:
     found: dict[str, str] = {}
     for artifact in inputs.values():
         if artifact.manifest is None:
-            found[artifact.address or str(artifact.path)] = artifact.licence
-            continue
-        for _, _, facts in lineage(artifact.path):
-            if facts["kind"] == "source" or (facts.get("missing") and ":" in facts["path"]):
-                found[facts["path"].partition("#")[0]] = facts.get("licence", "")
+            entries = [{"path": artifact.address or str(artifact.path), "licence": artifact.licence}]
+        else:
+            facts = (facts for _, _, facts in lineage(artifact.path))
+            entries = [f for f in facts if f["kind"] == "source" or (f.get("missing") and ":" in f["path"])]
+        found |= {entry["path"].partition("#")[0]: entry.get("licence", "") for entry in entries}
     return found
 
 

@@ -264,11 +264,10 @@ class _Block:
 
     def __init__(self, head: _Head, logits_nv: torch.Tensor, targets_n: torch.Tensor, first: int, graded: bool):
         self.head, self.logits_nv = head, logits_nv
-        self.unshaped = _accumulating(logits_nv)
-        shaped = self.unshaped
+        shaped = _accumulating(logits_nv)
         if head.shape is not None:
             with torch.set_grad_enabled(graded):
-                self.unshaped = self.unshaped.detach().requires_grad_(graded)
+                self.unshaped = shaped.detach().requires_grad_(graded)
                 self.shaped = head.shape(self.unshaped)
             shaped = self.shaped.detach()
         self.probabilities = shaped.softmax(-1)
@@ -286,6 +285,7 @@ class _Block:
     def become_gradient(self, lse_n1: torch.Tensor | None = None) -> None:
         """Overwrite the logits. lse: of the whole vocabulary, where the block is a part of it."""
         head, gradient = self.head, self.probabilities
+        del self.probabilities  # freed before the next block asks for as much
         if lse_n1 is not None:
             gradient.mul_((self.lse - lse_n1).exp())
         if head.z_loss:

@@ -115,6 +115,7 @@ def _run(work: Work, config: Any, inputs: Mapping[str, Artifact], out: Path, kil
         process.kill()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
+        process.wait()
     if (out / REFUSED_FILE).exists():
         raise HanlinError(**json.loads((out / REFUSED_FILE).read_text(encoding="utf-8")))
     if abs(code) != (0 if kill_after is None else KILL):

@@ -1,5 +1,5 @@
-"""Which rows are held out: a pure function of (seed, group), so rows added later never move the others. Or the end of all
-text, as published splits have it."""
+"""Which rows are held out: a pure function of (seed, group), so rows added later never move the others. Or the end of
+all text, as published splits have it."""
 
 from __future__ import annotations
 

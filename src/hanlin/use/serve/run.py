@@ -20,7 +20,7 @@ MORE = "src/hanlin/use/serve/README.md"
 def serve(model_path: str | Path, config: Serve) -> None:
     """Serve a model folder until Ctrl-C. Raises HanlinError for a missing extra, an open host without a token,
     a port in use, or a model that can't be loaded, in that order: the cheap checks first."""
-    _check_extra()
+    check_extra()
     check_host(config)
     with listen(config.host, config.port) as listener:
         import torch
@@ -120,7 +120,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raises HanlinError where the packages that serve are not installed."""
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from toy import VOCAB, small_decoder
 from torch.utils.flop_counter import FlopCounterMode
+from toy import VOCAB, small_decoder
 
-from hanlin.core.model import attention, cross_attention
+from hanlin.core.model import attention
 from hanlin.core.model.adapters.attach import Lora, adapters_of, attach
 from hanlin.core.model.families import bert, gemma3, qwen3, qwen3_moe, t5
 from hanlin.core.model.mixture import Mixture
@@ -159,8 +159,7 @@ def test_an_encoder_sees_both_sides_and_its_head_the_hidden_tokens(trained: floa
     assert of_attention(model, batch) == pytest.approx(between)
 
 
-def test_an_encoder_decoder_reads_a_source_of_another_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_attention, "attend", attention.attend_by_products)
+def test_an_encoder_decoder_reads_a_source_of_another_length() -> None:
     config = t5.new_config(
         VOCAB,
         width=32,

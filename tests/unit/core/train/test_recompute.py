@@ -159,7 +159,7 @@ def test_the_first_block_of_each_stack_is_computed_once() -> None:
     runs: dict[Any, int] = {}
     for stack in (model.encoder, model.decoder):
         for layer in stack.layers:
-            layer.register_forward_hook(lambda layer, given, made: runs.update({layer: runs.get(layer, 0) + 1}))
+            layer.register_forward_pre_hook(lambda layer, given: runs.update({layer: runs.get(layer, 0) + 1}))
     SpanCorruption()(model, batch).backward()
     for stack in (model.encoder, model.decoder):
         assert [runs[layer] for layer in stack.layers] == [1, *[2] * (LAYERS - 1)]

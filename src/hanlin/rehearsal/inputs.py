@@ -1,0 +1,74 @@
+"""What a rehearsed step reads: artifacts of the rehearsal, real ones, and a sample instead of a large real corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from hanlin.core.run.artifact import is_artifact
+from hanlin.core.run.recipe import Step
+from hanlin.rehearsal.estimate import Scale
+from hanlin.rehearsal.plan import TRAINING, real_options
+from hanlin.rehearsal.sample import sample_corpus
+from hanlin.rehearsal.stages import Stages
+from hanlin.rehearsal.work import Made
+
+CHAT_ROWS, TEACHER_ROWS = 1000, 8
+"""Of conversations, besides the longest; of those a teacher is asked about, because it may be large."""
+
+LONGEST = 8
+"""Of the longest rows that are kept where no batch says how many."""
+
+
+class Inputs:
+    """made: artifacts by the name of the step that made them; provisional: the steps whose vocabulary was learned from
+    a sample. Both grow as the rehearsal goes on."""
+
+    def __init__(self, stages: Stages, folder: Path, made: Mapping[str, Made], provisional: Set[str]):
+        self.stages, self.folder, self.made, self.provisional = stages, folder, made, provisional
+        self._samples: dict[tuple[Any, ...], Made] = {}
+
+    def of(self, step: Step) -> dict[str, Made] | None:
+        """By what the step calls them. An artifact that is no corpus and no step's is left to the room, which checks
+        it. None where a corpus can't be read."""
+        found: dict[str, Made] = {}
+        for name, kinds in step.room.inputs.items():
+            text = step.values.get(name)
+            if not isinstance(text, str) or kinds == ("source",):
+                continue
+            made = self.made.get(text)
+            if kinds == ("corpus",) and (made or is_artifact(Path(text))):
+                made = self._sampled(step, made or Made(text, "corpus", {}))
+                if made is None:
+                    return None
+            if made is not None:
+                found[text] = made
+        return found
+
+    def _sampled(self, step: Step, corpus: Made) -> Made | None:
+        options = real_options(step)
+        tokenizer, model = (str(step.values.get(name) or "") for name in ("tokenizer", "model"))
+        how = (
+            TEACHER_ROWS if step.values.get("teacher") else CHAT_ROWS,
+            options.train.batch_rows if step.room.name in TRAINING else LONGEST,
+            self.made[tokenizer].path if tokenizer in self.made else tokenizer,
+            self.made[model].path if model in self.provisional else "",
+            getattr(options, "context", None),
+        )
+        key = (corpus.path, *how)
+        if key not in self._samples:
+            out = self.folder / f"{Path(corpus.path).name}-{len(self._samples)}"
+            arguments = (corpus.path, str(out), *how)
+            sample: Made | None = self.stages.run(step.name, "inputs", sample_corpus, *arguments, tell=None)
+            if sample is None:
+                return None
+            self._samples[key] = sample
+        return scaled(self._samples[key], corpus.scale)
+
+
+def scaled(sample: Made, whole: Scale) -> Made:
+    """A sample of a sample."""
+    both = [(sample.scale.characters, whole.characters), (sample.scale.rows, whole.rows)]
+    scale = Scale(*(None if None in pair else pair[0] * pair[1] for pair in both))  # type: ignore[operator]
+    return Made(sample.path, sample.kind, sample.metrics, scale)
