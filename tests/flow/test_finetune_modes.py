@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from toy import FINETUNE, PRETRAIN, Answer, listening, result_of, steps_of, words_of
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 import hanlin
 from hanlin.core.model.nf4 import dequantize, quantize, quantize_linears
@@ -23,15 +24,28 @@ from hanlin.core.run.artifact import Artifact, read_manifest
 from hanlin.core.run.events import EVENTS_FILE, read_events
 from hanlin.workflow import make
 
+logging.disable_progress_bar()
+
+# transformers' complaints about what PEFT does, and PEFT's about an adapted embedding that is tied.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing:FutureWarning", "ignore:Model has `tie_word_embeddings=True`:UserWarning"
+)
+
 Command = Callable[..., Answer]
 
 IDS = torch.arange(24).view(2, 12)
 
 ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"tune": "lora", "lora": {"rank": 4, "rate": 0.01}},
-    "rslora and lora+": {"tune": "lora", "lora": {"rank": 8, "rslora": True, "plus_ratio": 16, "dropout": 0.2}},
+    "rslora and lora+": {
+        "tune": "lora",
+        "lora": {"rank": 8, "rate": 0.002, "rslora": True, "plus_ratio": 16, "dropout": 0.2},
+    },
     "dora": {"tune": "lora", "lora": {"rank": 4, "rate": 0.01, "dora": True}},
-    "with the embedding": {"tune": "lora", "lora": {"rank": 4, "targets": ["all-linear", "embed_tokens"]}},
+    "with the embedding": {
+        "tune": "lora",
+        "lora": {"rank": 4, "rate": 0.01, "targets": ["all-linear", "embed_tokens"]},
+    },
     "qlora": {"tune": "qlora", "lora": {"rank": 4, "rate": 0.01}},
 }
 
@@ -94,13 +108,10 @@ def rounded(base: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
-@torch.inference_mode()
-def test_an_adapter_is_the_same_in_peft_and_merged(
-    made: Made, tmp_path: Path, command: Command, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_adapter_is_the_same_in_peft_and_merged(made: Made, tmp_path: Path, command: Command, name: str) -> None:
     folder = made.tuned(name, ADAPTERS[name]).path
     assert read_manifest(folder).kind == "adapter" and not (folder / "model.safetensors").exists()
-    beside = open_adapter(folder, dtype=torch.float32).model.eval()(IDS)
+    beside = open_adapter(folder, dtype=torch.float32).model(IDS)
     assert not torch.allclose(beside, hanlin.load(made.base.path)(IDS), atol=1e-3)
     four_bit = ADAPTERS[name]["tune"] == "qlora"
     base = rounded(made.base.path, tmp_path / "rounded") if four_bit else made.base.path
@@ -114,7 +125,7 @@ def test_an_adapter_is_the_same_in_peft_and_merged(
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_an_adapter_has_few_numbers_and_says_so(made: Made, name: str) -> None:
     folder = made.tuned(name, ADAPTERS[name]).path
-    (event,) = made.kinds(name, "model") or [{}]
+    (event,) = made.kinds(name, "model")
     stored = load_file(folder / "adapter_model.safetensors")
     assert event["parameters"] == hanlin.load(made.base.path).model.num_parameters()
     assert event["trained"] == sum(tensor.numel() for tensor in stored.values())

@@ -15,6 +15,7 @@ PACKAGE = Path(hanlin.__file__).parent
 ACTS = ("core", "make", "shape", "trust", "use", "web")
 CORE = ("run", "text", "model", "train", "generate", "tasks", "probe")
 FILES = sorted(PACKAGE.rglob("*.py"))
+SHELLS = {"report", "checks", "rehearsal"}
 
 
 def module_of(path: Path) -> tuple[str, ...]:
@@ -66,7 +67,7 @@ def test_imports_go_left(path: Path) -> None:
 
 def test_every_folder_is_in_the_plan() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert {name for name in folders if (PACKAGE / name / "__init__.py").exists()} - {"report", "checks", "rehearsal"} <= set(ACTS)
+    assert {name for name in folders if (PACKAGE / name / "__init__.py").exists()} - SHELLS <= set(ACTS)
     core = {path.parent.name for path in (PACKAGE / "core").glob("*/__init__.py")}
     assert core <= set(CORE)
 

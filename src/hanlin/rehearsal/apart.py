@@ -27,6 +27,9 @@ PRELOADED = ("hanlin.cli", "hanlin.use.serve.app", "uvicorn", *(f"{room.module}.
 POLL_SECONDS = 0.1
 MORE = "docs/rehearse.md#memory"
 
+OUT_OF_MEMORY = re.compile("not enough memory|[Cc]an't allocate memory|Cannot allocate memory")
+"""The libraries below raise their plain RuntimeError or OSError."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -160,7 +163,7 @@ def _explain(problem: Exception, peak: int) -> Exception:
     if isinstance(problem, HanlinError):
         return problem
     text = next(iter(str(problem).splitlines()), "") or type(problem).__name__
-    if isinstance(problem, MemoryError) or "not enough memory" in text or type(problem).__name__ == "OutOfMemoryError":
+    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError" or OUT_OF_MEMORY.search(text):
         return _too_little_memory(f"Memory ran out ({text[:160]})", peak)
     if isinstance(problem, OSError):
         return explain_os_error(problem, "rehearsing")

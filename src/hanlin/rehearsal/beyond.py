@@ -31,15 +31,17 @@ class Beyond:
         path = self._merge()
         if path is None:
             return
+        name, room = self.step.name, self.step.room.name
         if self.kind != "decoder":
-            for stage in ("evaluate", "request"):
-                self.stages.view.left_out(self.step.name, stage, f"an {self.kind} does not continue text")
+            self.stages.view.left_out(name, "evaluate", f"an {self.kind} does not continue text")
         elif "evaluate" not in self.done:
             self._evaluate(path)
-        if self.step.room.name != "quantize" and "quantize" not in self.done:
-            self.stages.run(self.step.name, "export", work.export, path, str(self.folder / "export"), tell=_exported)
-        if self.kind == "decoder":
-            self.stages.run(self.step.name, "request", work.ask, path, tell=_answered)
+        if "quantize" not in {room, *self.done}:
+            self.stages.run(name, "export", work.export, path, str(self.folder / "export"), tell=_exported)
+        if self.kind != "decoder":
+            self.stages.view.left_out(name, "request", f"an {self.kind} does not continue text")
+        else:
+            self.stages.run(name, "request", work.ask, path, tell=_answered)
 
     def _merge(self) -> str | None:
         """The path of the model itself; None where there is none, because merging failed."""
@@ -67,7 +69,7 @@ class Beyond:
 
 
 def _exported(found: dict[str, Any]) -> str:
-    form = "a GGUF file" if found["form"] == "gguf" else "a Hugging Face folder (llama.cpp has no such architecture)"
+    form = "a GGUF file" if found["form"] == "gguf" else "a Hugging Face folder (no GGUF file of this architecture)"
     return f"{form}, {found['bytes'] / 1e6:,.1f} MB, opened again"
 
 

@@ -136,7 +136,8 @@ def _small_options(room: str, real: Any, values: Mapping[str, Any], is_compiled:
     }
     if not is_compiled:
         short["compile"] = "off"
-    less: dict[str, Any] = {"train": {**values.get("train", {}), **short}, "certify": False, "sample_tokens": 8}
-    if room == "pretrain":
-        return {**less, "sample_prompts": real.sample_prompts[:1], "heldout_tokens": 1}
-    return {**less, "num_samples": min(1, real.num_samples)}
+    less: dict[str, Any] = {"train": {**values.get("train", {}), **short}, "certify": False}
+    if room == "finetune":
+        return {**less, "sample_tokens": 8, "num_samples": min(1, real.num_samples)}
+    samples = {"sample_tokens": 8, "sample_prompts": real.sample_prompts[:1]} if real.objective == "causal" else {}
+    return {**less, **samples, "heldout_tokens": 1}

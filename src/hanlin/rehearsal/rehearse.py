@@ -194,7 +194,7 @@ class Rehearsal:
         view.say(f"The most memory: {self.stages.peak_bytes / 1e9:.2f} GB{has} ({self.stages.peak_of}).")
         view.say(f"Rehearsed in {seconds:.0f} s.")
         if failures:
-            view.say(f"{len(failures)} of it would go wrong: {', '.join(failures)}.")
+            view.say(f"Would go wrong: {', '.join(failures)}.")
         else:
             view.say("Nothing would go wrong that a rehearsal can see.")
 

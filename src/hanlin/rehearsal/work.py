@@ -112,12 +112,13 @@ def look(path: str) -> dict[str, Any]:
 
 
 def export(path: str, out: str) -> dict[str, Any]:
-    """A GGUF file, opened again; a Hugging Face folder where llama.cpp has no such architecture."""
+    """A GGUF file, opened again; a Hugging Face folder of what llama.cpp does not know, or would not continue."""
     from hanlin.core.model.gguf.architectures import architecture_of
     from hanlin.core.model.opening import open_source
     from hanlin.export import export_model
 
-    form = "gguf" if architecture_of(open_source(path).family) else "hf"
+    family = open_source(path).family
+    form = "gguf" if architecture_of(family) and getattr(family, "KIND", "decoder") == "decoder" else "hf"
     target = Path(out) / ("model.gguf" if form == "gguf" else "exported")
     Path(out).mkdir(parents=True, exist_ok=True)
     export_model(path, form, "", target, lambda line: None)

@@ -54,7 +54,7 @@ class CrossEntropy:
 
         Raises HanlinError for an encoder without a masked-language-model head.
         """
-        states_NC, targets_N = trained_tokens(states_BTC, targets_BT)
+        states_NC, targets_N = _trained_tokens(states_BTC, targets_BT)
         states_NC, projection, shape = _last_projection(model, states_NC)
         if type(projection) is nn.Linear:
             weight, bias = projection.weight, projection.bias
@@ -83,7 +83,7 @@ class CrossEntropy:
         return torch.stack([checkpoint(loss, *part, use_reentrant=False) for part in parts]).sum()
 
 
-def trained_tokens(states_BTC: torch.Tensor, targets_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _trained_tokens(states_BTC: torch.Tensor, targets_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """States (N, C) and targets (N,) where the target is not IGNORED."""
     states, targets = states_BTC.flatten(0, -2), targets_BT.flatten()
     trained = targets != IGNORED

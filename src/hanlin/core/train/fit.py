@@ -129,7 +129,7 @@ class _Loop:
         rate_of: dict[str, float] | None,
     ):
         self.model, self.batches, self.config, self.emit, self.folder = model, batches, config, emit, folder
-        self.characters_per_token = characters_per_token
+        self.characters_per_token, self.rate_of = characters_per_token, rate_of
         self.device = this_device(config.device)
         self.parallel = Parallel(config, self.device)
         model.to(self.device)
@@ -250,7 +250,7 @@ class _Loop:
         )
         self.watch.step(self.step, loss, seconds, self._documents(batch))
         if self.watch.runs_away():
-            self._diverged(batch, loss, "loss, far above where it began,")
+            self._diverged(batch, loss, "loss, far above where it began,", self.step)
 
     def _gradients(self, batch: Batch, trained: int) -> float:
         """Add the gradient of (sum of losses ÷ trained tokens of the whole batch); return the sum of losses in nats.
@@ -285,20 +285,27 @@ class _Loop:
     def _documents(self, batch: Batch) -> str:
         return ", ".join(self.batches.describe(row) for row in batch.rows[:3])
 
-    def _diverged(self, batch: Batch, value: float, what: str = "loss") -> None:
+    def _diverged(self, batch: Batch, value: float, what: str = "loss", step: int | None = None) -> None:
+        step = step or self.step + 1
         documents = self._documents(batch)
         kept = last_checkpoint(self.folder)
         good = f"{kept.name} (step {self.saved_step}) is kept" if kept else "there is no checkpoint yet"
-        text = f"The {what} is {value} at step {self.step + 1} (documents: {documents})."
-        self.emit(
-            "alert", what="nan", step=self.step + 1, text=f"{text} Last good checkpoint: {good}.", rows=[*batch.rows]
-        )
+        text = f"The {what} is {value} at step {step} (documents: {documents})."
+        self.emit("alert", what="nan", step=step, text=f"{text} Last good checkpoint: {good}.", rows=[*batch.rows])
         raise HanlinError(
             text,
             f"a finite loss that falls; the last good checkpoint: {good}",
-            f"lower train.matrix_rate (now {self.config.rate_of_matrices:g}) and train.embedding_rate "
-            f"(now {self.config.rate_of_the_rest:g})",
+            self._lower_rates(),
             "docs/training.md",
+        )
+
+    def _lower_rates(self) -> str:
+        if self.rate_of:
+            return f"lower lora.rate (now {min(self.rate_of.values()):g})"
+        config = self.config
+        return (
+            f"lower train.matrix_rate (now {config.rate_of_matrices:g}) and train.embedding_rate "
+            f"(now {config.rate_of_the_rest:g})"
         )
 
     def visit_milestones(self, progress: float, visit: AtMilestone | None) -> None:
@@ -318,7 +325,8 @@ class _Loop:
             self.emit("best", step=self.step, loss=measured)
 
     def save_if_due(self) -> None:
-        due = time.monotonic() - self.saved_at >= self.config.checkpoint_seconds
+        """Not while the loss is doubtful: the last good checkpoint stays."""
+        due = self.watch.is_good() and time.monotonic() - self.saved_at >= self.config.checkpoint_seconds
         if self.parallel.first_says(float(due))[0]:
             self.save()
 

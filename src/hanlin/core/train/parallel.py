@@ -160,7 +160,7 @@ class Parallel:
 
 def whole_of(parameter: Any) -> torch.Tensor:
     """All processes' parts of it, put together."""
-    return parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
+    return parameter.full_tensor().detach() if isinstance(parameter, DTensor) else parameter.detach()
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:

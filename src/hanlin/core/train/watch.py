@@ -24,6 +24,9 @@ STALL_SECONDS = 5.0
 LOW_DISK_BYTES = 2 * 10**9
 
 RUNAWAY_FACTOR, RUNAWAY_NATS = 1.25, 0.5
+"""Of the first steps' median: a loss above this × + this is clearly worse."""
+EXPLODED_FACTOR, EXPLODED_NATS = 3.0, 2.0
+"""Of the very first step, which knows nothing of the learning rate. One batch alone: so a wider margin."""
 
 
 class Watch:
@@ -63,10 +66,17 @@ class Watch:
     def runs_away(self) -> bool:
         """Whether the last steps are clearly worse than the first were: the rate is too high, and more of it won't
         help."""
-        if len(self.first) < ENOUGH or len(self.losses) < RECENT:
-            return False
+        return len(self.losses) == RECENT and statistics.median([*self.losses][-ENOUGH:]) > self._limit()
+
+    def is_good(self) -> bool:
+        """Whether the last loss gives no reason to doubt the weights: others should not be overwritten by doubtful
+        ones."""
+        return not self._spiking and (not self.losses or self.losses[-1] <= self._limit())
+
+    def _limit(self) -> float:
+        """Of a loss that is not clearly worse than at the beginning."""
         began = statistics.median(self.first[:5])
-        return statistics.median([*self.losses][-ENOUGH:]) > began * RUNAWAY_FACTOR + RUNAWAY_NATS
+        return min(RUNAWAY_FACTOR * began + RUNAWAY_NATS, EXPLODED_FACTOR * self.first[0] + EXPLODED_NATS)
 
     def disk(self, step: int) -> None:
         free = shutil.disk_usage(self.folder).free

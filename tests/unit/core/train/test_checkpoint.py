@@ -23,7 +23,6 @@ from hanlin.core.train.checkpoint import (
     save_checkpoint,
 )
 
-
 SHARD = "shard-00001-model-00001-of-00001.safetensors"
 
 

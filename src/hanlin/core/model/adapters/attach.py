@@ -78,9 +78,8 @@ def put(model: Any, adapters: Mapping[str, Adapter], dropout: float = 0.0) -> No
         assert lora_A is not None and lora_B is not None
         wrap = _wrapper(base, dora=magnitude is not None)
         parent, _, leaf = name.rpartition(".")
-        setattr(
-            model.get_submodule(parent), leaf, wrap(base, Adapter(lora_A, lora_B, adapter.scale, magnitude), dropout)
-        )
+        adapted = wrap(base, Adapter(lora_A, lora_B, adapter.scale, magnitude), dropout)
+        setattr(model.get_submodule(parent), leaf, adapted.train(base.training))
 
 
 def adapters_of(model: nn.Module) -> dict[str, Adapter]:
