@@ -3,15 +3,12 @@ its losses and its weights must be those of a run nobody disturbed, to the bit."
 
 from __future__ import annotations
 
-import contextlib
 import json
+import multiprocessing
 import os
-import pickle
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -96,41 +93,40 @@ def _try(work: Work, config: Any, inputs: Mapping[str, Artifact], folder: Path, 
 
 
 def _run(work: Work, config: Any, inputs: Mapping[str, Artifact], out: Path, kill_after: int | None) -> None:
-    """In a new process, which reads nothing of this one's main module, and hears nothing of Ctrl-C."""
+    """In a new process that hears nothing of Ctrl-C and ends when this one does."""
     out.mkdir(parents=True, exist_ok=True)
     said = out.with_suffix(".log")
-    start = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    start += f"from {__name__} import run_and_die; run_and_die()"
-    with said.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
-    assert process.stdin is not None
+    process = multiprocessing.get_context("spawn").Process(
+        target=run_and_die, args=(work, config, dict(inputs), out, kill_after, said)
+    )
+    process.start()
     try:
-        with contextlib.suppress(BrokenPipeError):  # it ended before it could listen
-            process.stdin.write(pickle.dumps(sys.path) + pickle.dumps((work, config, dict(inputs), out, kill_after)))
-            process.stdin.flush()
-        code = process.wait()
+        process.join()
     finally:
         process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.wait()
+        process.join()
     if (out / REFUSED_FILE).exists():
         raise HanlinError(**json.loads((out / REFUSED_FILE).read_text(encoding="utf-8")))
-    if abs(code) != (0 if kill_after is None else KILL):
-        lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
+    if process.exitcode != (0 if kill_after is None else -KILL):
+        lines = said.read_text(encoding="utf-8", errors="replace").split("\n") if said.exists() else []
+        last = next(filter(None, reversed(lines)), "")[:200]
         raise HanlinError(
-            f"The run that certifies resume ended with code {code}: {next(filter(None, reversed(lines)), '')[:200]}",
+            f"The run that certifies resume ended with code {process.exitcode}: {last}",
             "a run that reaches its end, or the moment at which it is killed",
             f"read {said}, or leave certify=true out",
             MORE,
         )
 
 
-def run_and_die() -> None:
-    """What the new process does. It ends when the one that started it does."""
-    work, config, inputs, out, kill_after = pickle.load(sys.stdin.buffer)
+def run_and_die(
+    work: Work, config: Any, inputs: dict[str, Artifact], out: Path, kill_after: int | None, said: Path
+) -> None:
+    """What the new process does. What it prints goes to `said`."""
+    printed = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    if hasattr(os, "setsid"):
+        os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log = EventLog(out / EVENTS_FILE, () if kill_after is None else (_killer(kill_after),))
     try:
@@ -145,7 +141,9 @@ def run_and_die() -> None:
 
 
 def _end_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 
