@@ -122,6 +122,32 @@ def test_a_loss_does_not_run_away_by_single_spikes_or_after_it_fell() -> None:
     assert first_that_runs_away([0.05] * 40 + [0.4] * 100) is None  # near zero a multiple says nothing
 
 
+def test_a_loss_that_explodes_at_once_has_run_away() -> None:
+    """Its first steps are as bad as all others but for the very first, which knows nothing of the rate."""
+    assert first_that_runs_away([5.7] + [500.0] * 200) == RECENT
+    assert first_that_runs_away([5.7, 32.0, 14.0, 9.0] + [5.2] * 200) is None  # it came back
+    assert first_that_runs_away([1.5] + [3.0] * 200) is None  # an easy first batch
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_good"),
+    [
+        ([], True),
+        ([5.7], True),
+        ([5.7, 1079.0], False),
+        ([*steady(30)], True),
+        ([*steady(30), 6.0], False),
+        ([*steady(30), 6.0, 3.0], True),
+        ([3.0] * 30 + [4.2] * 60, True),  # not as it was, but it stays
+        ([3.0] * 30 + [4.3] * 60, False),
+    ],
+)
+def test_weights_are_doubtful_in_a_spike_and_where_all_is_worse_than_at_the_beginning(
+    losses: list[float], is_good: bool
+) -> None:
+    assert watch_of(losses)[0].is_good() == is_good
+
+
 def test_a_run_that_was_resumed_is_compared_with_its_own_beginning() -> None:
     watch = Watch(Heard(), Path("."))
     for loss in [6.0] * 100 + [9.0] * 50:

@@ -52,7 +52,7 @@ def mask_tokens(
     choosable_BT = masking.ordinary_V[ids_BT] & present_BT
     draws_BT = torch.from_numpy(random.random(ids_BT.shape)).masked_fill(~choosable_BT, 2.0)
     place_BT = draws_BT.argsort(dim=-1, stable=True).argsort(-1)  # each token's place in a random order of its row
-    wanted_B = (choosable_BT.sum(-1) * masking.share).round().clamp(min=1)
+    wanted_B = (choosable_BT.sum(-1).double() * masking.share).round().clamp(min=1)
     chosen_BT = choosable_BT & (place_BT < wanted_B[:, None])
     kind_BT = torch.from_numpy(random.random(ids_BT.shape))
     ordinary_N = masking.ordinary_V.nonzero()[:, 0]
