@@ -106,7 +106,7 @@ def test_unknown_commands_and_switches(command: Command, words: list[str], parts
         (["tokenize", "vocab_size=12"], 'Option "vocab_size" of tokenize', "260"),
         (["pretrain", "train.minutes=soon"], 'Option "train.minutes"', "number"),
         (["pretrain", "train.minutes=1", "train.steps=3"], "give minutes or steps, not both", "not both"),
-        (["pretrain", "train.minutes=null"], "give minutes or steps", "ends the run"),
+        (["pretrain", "train.minutes=null"], "give minutes, steps or tokens", "ends the run"),
         (["pretrain", "train=3", "train.steps=3"], 'Option "train.steps"', "not both"),
         (["pretrain", "depth"], '"depth" is not an option', "name=value"),
     ],

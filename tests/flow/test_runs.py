@@ -24,9 +24,9 @@ def folder(life) -> Path:
 def test_the_list_has_every_run(folder: Path, command: Command) -> None:
     answer = command("runs", "list", folder)
     assert answer.code == 0, answer.err
-    for name in ("corpus", "tokenizer", "base", "questions", "chat"):
+    for name in ("corpus", "tokenizer", "base", "questions", "chat", "adapter"):
         assert f"{folder / name} " in answer.out
-    assert answer.out.count("finished") == 5 and "\x1b" not in answer.out
+    assert answer.out.count("finished") == 6 and "\x1b" not in answer.out
     bpc = read_manifest(folder / "base").metrics["heldout_bpc"]
     assert f"{bpc:.3f} bits/char" in answer.out
     assert command("runs", folder).out == answer.out, "the folder alone is enough"
@@ -90,7 +90,7 @@ def test_names_that_are_no_runs(folder: Path, command: Command) -> None:
     answer = command("runs", "show", folder / "bse")
     assert_four_lines(answer, "There is no run")
     assert f"hanlin runs show {folder / 'base'}" in answer.err
-    assert_four_lines(command("runs", "show", folder), "is a folder of 5 runs")
+    assert_four_lines(command("runs", "show", folder), "is a folder of 6 runs")
     assert_four_lines(command("runs", "compare", folder / "base"), "nothing to compare")
     answer = command("runs", "shwo", folder / "base")
     assert_four_lines(answer, 'no command "shwo"')

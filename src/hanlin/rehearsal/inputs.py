@@ -14,8 +14,8 @@ from hanlin.rehearsal.sample import sample_corpus
 from hanlin.rehearsal.stages import Stages
 from hanlin.rehearsal.work import Made
 
-CHAT_ROWS, TEACHER_ROWS = 1000, 8
-"""Of conversations, besides the longest; of those a teacher is asked about, because it may be large."""
+CHAT_ROWS, FEW_ROWS = 1000, 8
+"""Of conversations, besides the longest; fewer where a teacher is asked about each, or only held-out ones are read."""
 
 LONGEST = 8
 """Of the longest rows that are kept where no batch says how many."""
@@ -49,8 +49,9 @@ class Inputs:
     def _sampled(self, step: Step, corpus: Made) -> Made | None:
         options = real_options(step)
         tokenizer, model = (str(step.values.get(name) or "") for name in ("tokenizer", "model"))
+        reads_all = step.room.name in TRAINING and not step.values.get("teacher")
         how = (
-            TEACHER_ROWS if step.values.get("teacher") else CHAT_ROWS,
+            CHAT_ROWS if reads_all else FEW_ROWS,
             options.train.batch_rows if step.room.name in TRAINING else LONGEST,
             self.made[tokenizer].path if tokenizer in self.made else tokenizer,
             self.made[model].path if model in self.provisional else "",

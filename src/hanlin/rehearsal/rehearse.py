@@ -101,6 +101,13 @@ class Rehearsal:
         if made.kind in ("model", "adapter"):
             facts = self.stages.run(step.name, "reload", work.look, made.path, tell=_reloaded)
             self.kinds[step.name] = facts["kind"] if facts else ""
+            self._compare_context(step, facts)
+
+    def _compare_context(self, step: Step, facts: dict[str, Any] | None) -> None:
+        wanted = getattr(real_options(step), "context", None)
+        if facts and wanted and wanted > facts["context"]:
+            has = f"the model reads {facts['context']:,} tokens at once"
+            self.stages.notes([f"context={wanted}, but {has}: rows are cut to that."])
 
     def _is_finished(self, step: Step) -> bool:
         """Raises HanlinError where the real run will be refused its folder, or its inputs."""
@@ -121,7 +128,7 @@ class Rehearsal:
                 self.made[step.name] = Made(str(place), found.kind, found.manifest.metrics if found.manifest else {})
                 self.real.add(step.name)
                 return True
-        if self.plan.is_command and not step.name.endswith(tuple(f"-{name}" for name in step.room.inputs)):
+        if self.plan.is_command and step is self.plan.steps[-1]:
             raise _taken(f"{place} already holds a {found.kind} made with other options or inputs.")
         return False
 

@@ -13,8 +13,8 @@ from hanlin.core.run.errors import HanlinError
 from hanlin.rehearsal.estimate import Scale
 from hanlin.rehearsal.work import Made
 
-TEXT_CHARACTERS = {"train": 1_000_000, "heldout": 50_000}
-HELDOUT_ROWS, HELDOUT_LONGEST = 8, 1
+TEXT_CHARACTERS = {"train": 1_000_000, "heldout": 10_000}
+HELDOUT_ROWS, HELDOUT_LONGEST = 3, 1
 
 
 def sample_corpus(
@@ -55,8 +55,8 @@ def sample_corpus(
 
 def _is_large(metrics: dict[str, Any], most_rows: int) -> bool:
     if metrics["kind"] == "text":
-        return metrics["characters"] > 2 * TEXT_CHARACTERS["train"]
-    return metrics["rows"] > 2 * most_rows
+        return metrics["characters"] > 2 * sum(TEXT_CHARACTERS.values())
+    return metrics["rows"] > 2 * most_rows or metrics["heldout_rows"] > 2 * HELDOUT_ROWS
 
 
 def _few(corpus: Artifact, split: Any, most_rows: int, longest: int) -> list[Any]:
@@ -68,6 +68,7 @@ def _few(corpus: Artifact, split: Any, most_rows: int, longest: int) -> list[Any
         heldout = metrics["heldout_characters"]
         characters = heldout if split == "heldout" else metrics["characters"] - heldout
         return [*islice(read_rows(corpus, split), 0, None, max(1, characters // TEXT_CHARACTERS[split]))]
+    most_rows = 2 * most_rows if metrics["rows"] <= 2 * most_rows else most_rows
     rest = islice(read_rows(corpus, split), most_rows, None)
     return [*islice(read_rows(corpus, split), most_rows), *heapq.nlargest(longest, rest, lambda row: row.characters)]
 
