@@ -18,7 +18,7 @@ from hanlin.core.run.events import EVENTS_FILE
 from hanlin.core.run.recipe import Step
 from hanlin.core.text.documents import Row, count_rows, read_rows, write_rows
 from hanlin.rehearsal import sample
-from hanlin.rehearsal.apart import Ended, apart, memory_bytes, peak_bytes
+from hanlin.rehearsal.apart import apart, memory_bytes, peak_bytes
 from hanlin.rehearsal.estimate import (
     WHOLE,
     Estimate,
@@ -35,6 +35,9 @@ from hanlin.rehearsal.estimate import (
 from hanlin.rehearsal.inputs import scaled
 from hanlin.rehearsal.plan import plan_of, real_options, small
 from hanlin.rehearsal.sample import sample_corpus
+from hanlin.rehearsal.stages import Stages
+from hanlin.rehearsal.training import Training, refuse_full_disk
+from hanlin.rehearsal.view import View
 from hanlin.rehearsal.work import Made, learn_tokenizer
 from hanlin.rooms import ROOMS
 from hanlin.workflow import make
@@ -189,10 +192,12 @@ def test_a_sample_of_conversations_keeps_the_longest(tmp_path: Path) -> None:
     kept = [row.characters for row in read_rows(made.path, "train")]
     assert kept == [10, 20, 30, 90, 80]
     assert made.scale == Scale(sum(lengths) / sum(kept), len(lengths) / len(kept))
-    assert [row.characters for row in read_rows(made.path, "heldout")] == [3] * 8 + [50]
+    assert [row.characters for row in read_rows(made.path, "heldout")] == [3] * 3 + [50]
     assert open_artifact(made.path, ("corpus",)).id != open_artifact(corpus).id
     whole = sample_corpus(str(corpus), str(tmp_path / "all"), 100, 2, "", "", None)
-    assert whole.path == str(corpus) and whole.scale == WHOLE
+    assert [row.characters for row in read_rows(whole.path, "train")] == lengths and whole.scale == WHOLE
+    few_held_out = chat_corpus(tmp_path / "more", {"train": lengths, "heldout": [3]})
+    assert sample_corpus(str(few_held_out), str(tmp_path / "none"), 100, 2, "", "", None).path == str(few_held_out)
 
 
 def test_a_sample_of_documents_is_from_all_over_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,5 +326,29 @@ def test_the_table() -> None:
     assert "compiling" not in table([base])[0] and len(table([base])) == 2
 
 
-def test_ended_without_a_word_is_empty() -> None:
-    assert Ended() == Ended(None, "", False, 0.0, 0.0, 0, 0)
+@pytest.fixture
+def stages(tmp_path: Path) -> Stages:
+    return Stages(View(4), tmp_path / "output.txt")
+
+
+def test_too_small_a_disk(stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refuse_full_disk(stages, 1.0, tmp_path / "runs" / "base")
+    assert stages.failures == [] and capsys.readouterr().out == ""
+    refuse_full_disk(stages, 1e18, tmp_path / "runs" / "base")
+    said = capsys.readouterr().out
+    assert stages.failures == ["in all: disk"] and "need 1000000000.0 GB at their fullest" in said
+    assert "train.keep_last" in said
+
+
+def test_too_little_memory(stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = Step("base", ROOMS["pretrain"], {}, ())
+    training = Training(stages, step, {}, tmp_path / "base", {}, WHOLE)
+    for peak in (10**6, memory_bytes()):
+        training.refuse_too_little(Estimate("base", 1, None, 1, None, peak, 0, 1, 0.4))
+    assert stages.failures == ["base: memory"] and "at most 90%" in capsys.readouterr().out
+
+
+def test_a_note_is_said_once(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    stages.notes(["one", "two", "one"])
+    stages.notes(["two", "three"])
+    assert capsys.readouterr().out.split() == ["note:", "one", "note:", "two", "note:", "three"]

@@ -57,7 +57,7 @@ class Training:
         found = f"killed after step {KILL_AFTER} and taken up again, the same bits; saved, {weights / 1e6:,.1f} MB"
         self.stages.view.passed(self.step.name, "resume", second.seconds, found)
         estimate = self._estimate((first, second), unfinished, weights, second.value.metrics)
-        self._refuse_too_little(estimate)
+        self.refuse_too_little(estimate)
         return second.value, estimate
 
     @property
@@ -109,7 +109,8 @@ class Training:
             peak_share=pace.peak_share,
         )
 
-    def _refuse_too_little(self, estimate: Estimate) -> None:
+    def refuse_too_little(self, estimate: Estimate) -> None:
+        """A failure where the machine's memory would be all but full."""
         machine = memory_bytes()
         if machine and estimate.peak_bytes > TIGHT * machine:
             self.stages.fail(self.step.name, "memory", str(_tight(estimate.peak_bytes, machine)))
