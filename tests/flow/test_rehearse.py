@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,15 +119,45 @@ def test_a_command_goes_on_to_the_http_request(life, tmp_path: Path, command: Co
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_encoder_is_not_asked_to_write(life, tmp_path: Path, command: Command) -> None:
-    words = [f"corpus={life.corpus.path}", f"tokenizer={life.tokenizer.path}", f"out={tmp_path / 'bert'}"]
-    answer = command("rehearse", "pretrain", *words, "objective=masked", *words_of(PRETRAIN))
+@pytest.mark.parametrize("objective", ["masked", "span_corruption"])
+def test_what_does_not_continue_text_is_not_asked_to(life, tmp_path: Path, command: Command, objective: str) -> None:
+    words = [f"corpus={life.corpus.path}", f"tokenizer={life.tokenizer.path}", f"out={tmp_path / 'other'}"]
+    options = {name: PRETRAIN[name] for name in ("model", "train")}
+    answer = command("rehearse", "pretrain", *words, f"objective={objective}", *words_of(options))
     assert answer.code == 0, answer.out
     assert [stage for stage in stages_of(answer.out) if stage[0] == "–"] == [
-        ("–", "bert", "evaluate"),
-        ("–", "bert", "request"),
+        ("–", "other", "evaluate"),
+        ("–", "other", "request"),
     ]
-    assert ("✓", "bert", "export") in stages_of(answer.out)
+    assert ("✓", "other", "export") in stages_of(answer.out)
+    assert "note:" not in answer.out
+
+
+def test_a_teacher_is_asked_about_few(life, tmp_path: Path, command: Command) -> None:
+    inputs = [f"model={life.base.path}", f"data={life.questions.path}", f"teacher={life.chat.path}"]
+    answer = command("rehearse", "finetune", *inputs, f"out={tmp_path / 'pupil'}", *words_of(FINETUNE))
+    assert answer.code == 0, answer.out
+    assert ("✓", "pupil", "resume") in stages_of(answer.out)
+    assert ("–", "pupil", "merge") in stages_of(answer.out)
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hanlin.cli", "rehearse", str(recipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # as a shell does: Ctrl-C reaches all of its processes
+    )
+    assert process.stdout is not None
+    while "tokenizer" not in process.stdout.readline():
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaints = process.communicate(timeout=60)
+    assert (process.returncode, complaints) == (130, "Stopped.\n")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,8 @@ class Rehearsal:
             if is_sample:
                 self.provisional.add(step.name)
             arguments: tuple[Any, ...] = (values, str(out), paths, is_sample)
-            return self.stages.run(step.name, room, work.learn_tokenizer, *arguments, tell=_learned)
+            tell = _learned_from_a_sample if is_sample else _learned
+            return self.stages.run(step.name, room, work.learn_tokenizer, *arguments, tell=tell)
         made = self.stages.run(step.name, room, work.make_step, room, values, str(out), paths, tell=_done)
         self.stages.notes(notes_of(out))
         return made
@@ -225,6 +226,10 @@ def _collected(made: Made) -> str:
 
 def _learned(made: Made) -> str:
     return f"{made.metrics['vocab_size']:,} tokens"
+
+
+def _learned_from_a_sample(made: Made) -> str:
+    return "as many tokens as there will be, from a sample: texts come out a little longer than they will"
 
 
 def _done(made: Made) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from hanlin.core.model.blockwise import BLOCK
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.train import optimizers
 from hanlin.core.train.config import Train
@@ -28,7 +29,7 @@ from hanlin.core.train.rounding import stochastic_round_
 BETAS = (0.9, 0.95)
 EPS = 1e-10
 
-NUMBERS_AT_ONCE = 2**22
+NUMBERS_AT_ONCE = 2**22  # whole blocks of 8-bit states
 """Parameters are taken together until they have this many numbers: few calls, and no float32 copy of everything."""
 
 MOVED_AFTER_STEPS = 5
@@ -96,6 +97,9 @@ class Optimizer:
         return norm
 
     def _move(self, group: Group, scale: float, factor: float) -> None:
+        if self._is_moved_in_parts(group):
+            self._move_in_parts(group, scale, factor)
+            return
         parameters = [self.parameters[name] for name in group.names]
         weights = [self._weight(name) for name in group.names]
         gradients = [self._gradient(p, weight, factor) for p, weight in zip(parameters, weights)]
@@ -112,6 +116,28 @@ class Optimizer:
         for name, parameter, weight in zip(group.names, parameters, weights):
             self._write(name, local(parameter), weight)
             parameter.grad = None
+
+    def _is_moved_in_parts(self, group: Group) -> bool:
+        """A parameter larger than all else, without a float32 master: its copy and its gradient's would be what a step
+        needs most memory for."""
+        name, *others = group.names
+        parameter = self.parameters[name]
+        is_large = parameter.numel() > NUMBERS_AT_ONCE and name not in self.masters and not others
+        elementwise = group.method.__name__.rpartition(".")[2] in (*ELEMENTWISE[1:], "adamw8bit")
+        return is_large and elementwise and parameter.grad is not None and not isinstance(parameter, DTensor)
+
+    def _move_in_parts(self, group: Group, scale: float, factor: float) -> None:
+        (name,) = group.names
+        parameter, state = self.parameters[name], self.states[name]
+        target, gradients = parameter.detach().flatten(), parameter.grad.flatten()  # type: ignore[union-attr]
+        for start in range(0, parameter.numel(), NUMBERS_AT_ONCE):
+            end = min(start + NUMBERS_AT_ONCE, parameter.numel())
+            weight, gradient = target[start:end].float(), gradients[start:end].float() * factor
+            piece = {key: _part_of_state(tensor, start, end, parameter.numel()) for key, tensor in state.items()}
+            rate, decay = group.rate * scale, group.weight_decay
+            group.method.step([weight], [gradient], [piece], rate, self.num_steps, decay, BETAS, EPS)
+            stochastic_round_(target[start:end], weight, self._rounding)
+        parameter.grad = None
 
     def _gradient(self, parameter: nn.Parameter, weight: torch.Tensor, factor: float) -> torch.Tensor:
         """float32, where the master lies. An expert no token chose has none: its momentum goes on as if it were 0."""
@@ -240,6 +266,13 @@ class Optimizer:
         """Put the moving averages into the model, for the end of a run."""
         for name, average in self.averages.items():
             local(self.parameters[name]).copy_(average)
+
+
+def _part_of_state(state: torch.Tensor, start: int, end: int, whole: int) -> torch.Tensor:
+    """Of numbers start … end of a parameter: a number of state each, or one a block of BLOCK."""
+    if state.numel() == whole:
+        return state.view(-1)[start:end]
+    return state.view(-1)[start // BLOCK : -(end // -BLOCK)]
 
 
 def _paged(tensor: torch.Tensor) -> torch.Tensor:

@@ -156,6 +156,28 @@ def test_without_masters_small_steps_still_add_up() -> None:
     assert abs(float(weight.detach().float().mean()) - (1 + 200 * 2.0**-14)) < 3e-4
 
 
+@pytest.mark.parametrize("method", ["adamw", "adamw8bit", "lion", "sgd", "rmsprop"])
+def test_a_large_parameter_without_a_master_is_moved_in_parts(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """To where the whole would go: other draws of rounding, so to one place of bfloat16."""
+
+    def moved(at_once: int) -> torch.Tensor:
+        monkeypatch.setattr("hanlin.core.train.optimizer.NUMBERS_AT_ONCE", at_once)
+        model = nn.Module()
+        model.embed_tokens = nn.Embedding(300, 20)
+        torch.manual_seed(0)
+        nn.init.normal_(model.embed_tokens.weight)
+        model.to(torch.bfloat16)
+        config = Train(steps=1, optimizer=method, embedding_rate=0.25, masters="none", clip=50.0)
+        optimizer = Optimizer(model, config)
+        for step in range(3):
+            set_gradients(model, step)
+            optimizer.step(1.0)
+        return model.embed_tokens.weight.detach().float()
+
+    whole, parts = moved(2**22), moved(1024)
+    assert float((whole - parts).abs().mean()) < 0.01 and torch.allclose(whole, parts, rtol=0.05, atol=0.05)
+
+
 def test_state_comes_back_bit_by_bit() -> None:
     def run(model: Decoder, optimizer: Optimizer, steps: range) -> None:
         for step in steps:
