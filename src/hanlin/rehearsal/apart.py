@@ -23,7 +23,7 @@ from typing import Any
 from hanlin.core.run.errors import HanlinError, explain_os_error
 from hanlin.rooms import ROOMS
 
-PRELOADED = ("hanlin.cli", "hanlin.use.serve.app", "uvicorn", *(f"{room.module}.run" for room in ROOMS.values()))
+PRELOADED = ("hanlin.use.serve.app", "uvicorn", *(f"{room.module}.run" for room in ROOMS.values()))
 POLL_SECONDS = 0.1
 MORE = "docs/rehearse.md#memory"
 
