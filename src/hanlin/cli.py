@@ -31,7 +31,9 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(args=arguments or ["--help"], prog_name="hanlin", standalone_mode=False)
+        code = app(args=arguments or ["--help"], prog_name="hanlin", standalone_mode=False)
+        if code == 130:  # so newer parsers answer Ctrl-C
+            _leave("Stopped.", code)
     except KeyboardInterrupt:
         _leave("Stopped.", 130)
     except Exception as error:

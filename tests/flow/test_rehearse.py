@@ -150,10 +150,10 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # as a shell does: Ctrl-C reaches all of its processes
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     assert process.stdout is not None
-    while "tokenizer" not in process.stdout.readline():
-        pass
+    assert any("tokenizer" in line for line in iter(process.stdout.readline, ""))
     os.killpg(process.pid, signal.SIGINT)
     _, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (130, "Stopped.\n")

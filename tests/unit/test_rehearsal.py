@@ -38,9 +38,16 @@ from hanlin.rehearsal.sample import sample_corpus
 from hanlin.rehearsal.stages import Stages
 from hanlin.rehearsal.training import Training, refuse_full_disk
 from hanlin.rehearsal.view import View
-from hanlin.rehearsal.work import Made, learn_tokenizer
+from hanlin.rehearsal.work import Made, collect, learn_tokenizer
 from hanlin.rooms import ROOMS
 from hanlin.workflow import make
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the processes too: they are copies of one that starts here or in the flows."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
 
 # What runs in a process of its own.
 
@@ -219,6 +226,17 @@ def test_a_corpus_whose_tokens_are_made_is_read_as_it_is(tmp_path: Path, monkeyp
     monkeypatch.setattr(sample, "TEXT_CHARACTERS", {"train": 100, "heldout": 100})
     made = sample_corpus(str(corpus.path), str(tmp_path / "few"), 3, 2, str(tokenizer.path), "", None)
     assert made.path == str(corpus.path) and not (tmp_path / "few").exists()
+
+
+def test_how_much_more_the_sources_hold(tmp_path: Path) -> None:
+    talk = write_conversations(tmp_path / "talk.jsonl")
+    values = {"sources": str(talk), "limit": 4}
+    made = collect(values, str(tmp_path / "four"), None)
+    everything = make("collect", {"sources": str(talk)}, tmp_path / "all")
+    assert everything.manifest is not None and made.metrics["rows_read"] == 4
+    assert made.scale == Scale(everything.manifest.metrics["characters"] / made.metrics["characters"], 2.0)
+    assert collect({**values, "limit": 8}, str(tmp_path / "eight"), 8).scale == WHOLE
+    assert collect({**values, "limit": 4}, str(tmp_path / "again"), 6).scale.rows == 1.5
 
 
 def test_a_sample_of_a_sample() -> None:

@@ -25,6 +25,9 @@ from hanlin.rooms import ROOMS
 
 PRELOADED = ("hanlin.use.serve.app", "uvicorn", *(f"{room.module}.run" for room in ROOMS.values()))
 POLL_SECONDS = 0.1
+KILLED_AND_UNTIDY = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""At the end Python counts what killed processes did not put away, and warns of it."""
+
 MORE = "docs/rehearse.md#memory"
 
 OUT_OF_MEMORY = re.compile("not enough memory|[Cc]an't allocate memory|Cannot allocate memory")
@@ -43,7 +46,6 @@ class Ended:
     error: str = ""
     killed: bool = False
     seconds: float = 0.0
-    cpu_seconds: float = 0.0
     peak_bytes: int = 0
     gpu_bytes: int = 0
 
@@ -54,7 +56,6 @@ class _Word:
 
     value: Any
     error: str
-    cpu_seconds: float
     peak_bytes: int
     gpu_bytes: int
 
@@ -62,11 +63,19 @@ class _Word:
 def warm_up() -> None:
     """Begin to load the libraries, while this process goes on."""
     context = _context()
-    if context.get_start_method() == "forkserver":
-        from multiprocessing.forkserver import ensure_running
+    if context.get_start_method() != "forkserver":
+        return
+    from multiprocessing.forkserver import ensure_running
 
-        context.set_forkserver_preload([*PRELOADED])
+    context.set_forkserver_preload([*PRELOADED])
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, KILLED_AND_UNTIDY)))
+    try:
         ensure_running()
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def apart(function: Callable[..., Any], *arguments: Any, output: Path) -> Ended:
@@ -75,21 +84,22 @@ def apart(function: Callable[..., Any], *arguments: Any, output: Path) -> Ended:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_call, args=(theirs, function, arguments, output))
     began = time.monotonic()
-    process.start()
-    theirs.close()
     try:
+        process.start()
+        theirs.close()
         word, peak = _listen(ours, process)
         process.join()
     finally:
-        process.kill()
-        process.join()
+        if process.pid is not None:
+            process.kill()
+            process.join()
         ours.close()
     seconds = time.monotonic() - began
     if word is not None:
         peak = max(peak, word.peak_bytes)
-        return Ended(word.value, word.error, False, seconds, word.cpu_seconds, peak, word.gpu_bytes)
+        return Ended(word.value, word.error, False, seconds, peak, word.gpu_bytes)
     killed = process.exitcode == -getattr(signal, "SIGKILL", 9)
-    return Ended(None, str(_died(process.exitcode, peak, output)), killed, seconds, 0.0, peak)
+    return Ended(None, str(_died(process.exitcode, peak, output)), killed, seconds, peak)
 
 
 def _context() -> BaseContext:
@@ -109,19 +119,21 @@ def _listen(pipe: Connection, process: Any) -> tuple[_Word | None, int]:
 
 
 def _call(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], output: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches who started this, and that ends it
     _die_first()
-    with output.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    try:
+        with output.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+    except OSError:
+        return  # the rehearsal was over before this began
     value, error = None, ""
     try:
         value = function(*arguments)
-    except KeyboardInterrupt:
-        return
     except Exception as problem:
         traceback.print_exc()
         error = str(_explain(problem, peak_bytes()))
-    pipe.send(_Word(value, error, time.process_time(), peak_bytes(), _gpu_bytes()))
+    pipe.send(_Word(value, error, peak_bytes(), _gpu_bytes()))
 
 
 def _die_first() -> None:

@@ -189,10 +189,11 @@ class Rehearsal:
     def sum_up(self, seconds: float) -> None:
         """The table, and a sentence that says what would be wrong."""
         view, failures = self.stages.view, self.stages.failures
+        view.say("")
         if self.estimates:
             needed = total(self.estimates).disk_bytes
             refuse_full_disk(self.stages, needed, self.plan.folder)
-            view.say("", *table(self.estimates), "")
+            view.say(*table(self.estimates), "")
             if not self.is_compiled and any(real_options(s).train.compile != "off" for s in self._trained()):
                 view.say(
                     "Speed is that without torch.compile. Compiled it is about 1.3 times that, after up to a minute."
