@@ -12,8 +12,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -65,13 +65,16 @@ def warm_up() -> None:
     context = _context()
     if context.get_start_method() != "forkserver":
         return
+    from multiprocessing import resource_tracker
     from multiprocessing.forkserver import ensure_running
 
     context.set_forkserver_preload([*PRELOADED])
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, KILLED_AND_UNTIDY)))
     try:
-        ensure_running()
+        resource_tracker.ensure_running()  # by itself, because it ends with signals let through
+        with _uninterrupted():
+            ensure_running()
     finally:
         del os.environ["PYTHONWARNINGS"]
         if before is not None:
@@ -80,12 +83,14 @@ def warm_up() -> None:
 
 def apart(function: Callable[..., Any], *arguments: Any, output: Path) -> Ended:
     """Call it in a new process, to whose end this waits. What it prints goes to the file `output`."""
+    warm_up()
     context: Any = _context()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_call, args=(theirs, function, arguments, output))
     began = time.monotonic()
     try:
-        process.start()
+        with _uninterrupted():
+            process.start()
         theirs.close()
         word, peak = _listen(ours, process)
         process.join()
@@ -105,6 +110,20 @@ def apart(function: Callable[..., Any], *arguments: Any, output: Path) -> Ended:
 def _context() -> BaseContext:
     methods = multiprocessing.get_all_start_methods()
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the block ends; what is begun inside it never hears of it. It reaches all processes at once,
+    and one that is being made would answer with a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _listen(pipe: Connection, process: Any) -> tuple[_Word | None, int]:
