@@ -70,6 +70,10 @@ class Inputs:
 
 def scaled(sample: Made, whole: Scale) -> Made:
     """A sample of a sample."""
-    both = [(sample.scale.characters, whole.characters), (sample.scale.rows, whole.rows)]
-    scale = Scale(*(None if None in pair else pair[0] * pair[1] for pair in both))  # type: ignore[operator]
+    own = sample.scale
+    scale = Scale(_product(own.characters, whole.characters), _product(own.rows, whole.rows))
     return Made(sample.path, sample.kind, sample.metrics, scale)
+
+
+def _product(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one * other

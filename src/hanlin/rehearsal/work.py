@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hanlin.core.run.artifact import open_artifact, write_json
 from hanlin.core.run.errors import HanlinError
@@ -175,11 +175,11 @@ def _post(port: int, endpoint: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def without_compiler(wanted: str) -> list[str]:
+def without_compiler(wanted: Literal["auto", "on", "off"]) -> list[str]:
     """What the real run will say where torch.compile can't work. Raises HanlinError where it insists on it."""
     from hanlin.core.train.compiling import compiler_name, maybe_compile
 
     said: list[str] = []
     if compiler_name() is None:
-        maybe_compile(len, wanted, lambda kind, **fields: said.append(fields["text"]))  # type: ignore[arg-type]
+        maybe_compile(len, wanted, lambda kind, **fields: said.append(fields["text"]))
     return said

@@ -149,7 +149,10 @@ def quantize_linears(
     names = [name for name in names if chosen is None or chosen(name)]
     for name in names:
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, Nf4Linear.from_linear(model.get_submodule(name), double))  # type: ignore[arg-type]
+        linear = model.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        setattr(model.get_submodule(parent), leaf, Nf4Linear.from_linear(linear, double))
+        del linear
     return tuple(names)
 
 

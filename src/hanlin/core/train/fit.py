@@ -208,10 +208,10 @@ class _Loop:
         if self.config.tokens is not None:
             return self.tokens / self.config.tokens
         assert self.config.minutes is not None
-        return self.parallel.first_says(self.seconds / (self.config.minutes * 60))[0]
+        return self.parallel.first_says(self.seconds / (self.config.minutes * 60))
 
     def asked(self, to_stop: threading.Event) -> bool:
-        return bool(self.parallel.first_says(float(to_stop.is_set()))[0])
+        return bool(self.parallel.first_says(float(to_stop.is_set())))
 
     def _batch(self) -> Batch:
         return self.batches(self.batches.longest() if self.config.longest_first else self.step)
@@ -260,9 +260,9 @@ class _Loop:
         micros = self._micro_batches(batch)
         total = 0.0
         for place, micro in enumerate(micros):
-            torch.manual_seed(hash_numbers(self.config.seed, self.step, place, self.parallel.data_rank))
+            torch.manual_seed(_seed_of(self.config.seed, self.step, place, self.parallel.data_rank))
             total += self._backward(micro, self.parallel.data / trained, last=place == len(micros) - 1)
-        return self.parallel.sum(total)[0]
+        return self.parallel.sum(total)
 
     def _per_character(self, loss: float) -> dict[str, float]:
         return {"bpc": loss / math.log(2) / self.characters_per_token} if self.characters_per_token else {}
@@ -327,7 +327,7 @@ class _Loop:
     def save_if_due(self) -> None:
         """Not while the loss is doubtful: the last good checkpoint stays."""
         due = self.watch.is_good() and time.monotonic() - self.saved_at >= self.config.checkpoint_seconds
-        if self.parallel.first_says(float(due))[0]:
+        if self.parallel.first_says(float(due)):
             self.save()
 
     def _stand(self) -> Progress:
@@ -341,7 +341,7 @@ class _Loop:
         self.emit("checkpoint", step=self.step)
 
     def finish(self) -> None:
-        """The weights that are to be saved, whole, in every process; the model as it was before compiling."""
+        """The weights that are to be saved: whole, in every process, the best or the averaged ones where asked for."""
         best = best_checkpoint(self.folder)
         if self.config.keep_best and best is not None:
             progress = load_checkpoint(best, self.optimizer.tensors())
@@ -354,7 +354,7 @@ class _Loop:
         return Fitted(self.step, self.tokens, self.seconds, sum(self.recent) / max(1, len(self.recent)))
 
 
-def hash_numbers(*numbers: int) -> int:
+def _seed_of(*numbers: int) -> int:
     """A seed for this place of this step: dropout draws the same numbers in a run that was resumed."""
     value = 0
     for number in numbers:

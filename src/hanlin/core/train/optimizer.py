@@ -90,8 +90,9 @@ class Optimizer:
             self._pushed |= pushed
         for group in self.groups:
             self._move(group, scale, factor)
-        for name, average in self.averages.items():
-            average.lerp_(self._weight(name).to(average.device), 1 - self.config.ema)  # type: ignore[operator]
+        if self.config.ema is not None:
+            for name, average in self.averages.items():
+                average.lerp_(self._weight(name).to(average.device), 1 - self.config.ema)
         if self.num_steps == MOVED_AFTER_STEPS:
             self._all_have_moved()
         return norm
@@ -123,13 +124,15 @@ class Optimizer:
         name, *others = group.names
         parameter = self.parameters[name]
         is_large = parameter.numel() > NUMBERS_AT_ONCE and name not in self.masters and not others
+        is_large = is_large and parameter.is_contiguous()  # parts are views of it
         elementwise = group.method.__name__.rpartition(".")[2] in (*ELEMENTWISE[1:], "adamw8bit")
         return is_large and elementwise and parameter.grad is not None and not isinstance(parameter, DTensor)
 
     def _move_in_parts(self, group: Group, scale: float, factor: float) -> None:
         (name,) = group.names
         parameter, state = self.parameters[name], self.states[name]
-        target, gradients = parameter.detach().flatten(), parameter.grad.flatten()  # type: ignore[union-attr]
+        assert parameter.grad is not None
+        target, gradients = parameter.detach().view(-1), parameter.grad.flatten()
         for start in range(0, parameter.numel(), NUMBERS_AT_ONCE):
             end = min(start + NUMBERS_AT_ONCE, parameter.numel())
             weight, gradient = target[start:end].float(), gradients[start:end].float() * factor

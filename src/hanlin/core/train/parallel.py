@@ -77,17 +77,19 @@ class Parallel:
         self._model, self._module, self.dtype = model, module, dtype
         if self.mesh is None:
             return module
+        has_experts = any(".experts." in name for name, _ in model.named_parameters())
         if self.tensor > 1:
             divide_matrices(model, self.mesh["tensor"])
         if self.config.parallel == "fsdp":
+            if has_experts:
+                raise _experts_in_shards()
             policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
             for block in blocks_of(model):
                 fully_shard(block, mesh=self.mesh["data"], mp_policy=policy)
             fully_shard(module, mesh=self.mesh["data"], mp_policy=policy, reshard_after_forward=False)
         elif self.data > 1:
-            unused = any(".experts." in name for name, _ in model.named_parameters())
             self._module = DistributedDataParallel(
-                module, process_group=self.mesh["data"].get_group(), find_unused_parameters=unused
+                module, process_group=self.mesh["data"].get_group(), find_unused_parameters=has_experts
             )
         return self._module
 
@@ -108,25 +110,21 @@ class Parallel:
         else:
             yield
 
-    def sum(self, *values: float) -> list[float]:
-        """Each value added up over the processes that read different rows."""
+    def sum(self, value: float) -> float:
+        """Added up over the processes that read different rows."""
         if self.mesh is None or self.data == 1:
-            return [*values]
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, group=self.mesh["data"].get_group())
-        return tensor.tolist()
+        return float(tensor)
 
-    def first_says(self, *values: float) -> list[float]:
+    def first_says(self, value: float) -> float:
         """What the first process has: time and Ctrl-C are its alone."""
         if self.mesh is None:
-            return [*values]
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.broadcast(tensor, 0)
-        return tensor.tolist()
-
-    def wait(self) -> None:
-        if self.mesh is not None:
-            dist.barrier()
+        return float(tensor)
 
     def gather(self) -> None:
         """Make the model whole and plain in every process, of the training dtype: for measuring and saving."""
@@ -156,6 +154,15 @@ class Parallel:
         finally:
             for module in modules:
                 module.reshard()
+
+
+def _experts_in_shards() -> HanlinError:
+    return HanlinError(
+        "parallel=fsdp adds up a block's gradients as one piece; processes that visit other experts have other pieces.",
+        "a model without experts, or whole models that share gradients",
+        "train.parallel=ddp",
+        "docs/scale.md",
+    )
 
 
 def whole_of(parameter: Any) -> torch.Tensor:

@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 def keep_inputs_alone(model: nn.Module) -> None:
     """From now on, for every stack of blocks in the model."""
-    for module in model.modules():
-        if hasattr(module, "run_layer"):
-            module.run_layer = _Recomputed(module)  # type: ignore[assignment]
+    stacks: list[Any] = [module for module in model.modules() if hasattr(module, "run_layer")]
+    for stack in stacks:
+        stack.run_layer = _Recomputed(stack)
 
 
 class _Recomputed:
