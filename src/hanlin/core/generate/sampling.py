@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from copy import copy
+from typing import Any, Literal
+
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from hanlin.core.run.config import Config
 
@@ -15,18 +19,102 @@ class Sampling(Config):
     top_k: int = Field(0, ge=0, description="keep the k likeliest tokens; 0 keeps all")
     top_p: float = Field(0.95, gt=0, le=1, description="keep the likeliest tokens whose probabilities reach p")
     min_p: float = Field(0.0, ge=0, lt=1, description="keep tokens at least this share as likely as the likeliest")
+    typical_p: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="keep the tokens about as surprising as is usual here, until they reach p; 1 is off",
+    )
     repetition_penalty: float = Field(
         1.1, gt=0, le=10, description="divides positive (multiplies negative) logits of tokens already seen; 1 is off"
     )
+    frequency_penalty: float = Field(
+        0.0, ge=-2, le=2, description="taken off a token's logit for each time the reply has it"
+    )
+    presence_penalty: float = Field(0.0, ge=-2, le=2, description="taken off the logit of each token the reply has")
+    no_repeat_ngram: int = Field(0, ge=0, description="no run of this many tokens comes twice; 0 is off")
+    dry_multiplier: float = Field(
+        0.0, ge=0, le=100, description="strength of DRY, taken off what would go on with a repetition; 0 is off"
+    )
+    dry_base: float = Field(1.75, ge=1, le=10, description="how much DRY grows with each more repeated token")
+    dry_allowed: int = Field(2, ge=1, description="repetitions shorter than this many tokens cost nothing")
+    dry_breakers: tuple[str, ...] = Field(
+        ("\n", ":", '"', "*", "：", "「", "」"), description="texts at which DRY takes a repetition as ended"
+    )
+    mirostat: Literal[0, 1, 2] = Field(
+        0,
+        description="holds the reply's surprise at a target (version 1 or 2), instead of top-k, top-p, min-p, typical",
+    )
+    mirostat_tau: float = Field(5.0, gt=0, le=100, description="mirostat's target, bits a token")
+    mirostat_eta: float = Field(0.1, gt=0, le=1, description="how fast mirostat corrects itself")
+    json_schema: str = Field("", description="the reply is JSON that follows this schema (its text)")
+    regex: str = Field("", description="the reply matches this regular expression")
+    grammar: str = Field("", description="the reply follows this Lark grammar (its text)")
+    choices: tuple[str, ...] = Field((), description="the reply is one of these texts")
+    script: Literal["", "zh-TW"] = Field("", description="zh-TW: characters that are Simplified only can't be drawn")
+    wording: Literal["", "zh-TW"] = Field("", description="zh-TW: what is read is put into Taiwan's words (OpenCC)")
     max_tokens: int = Field(256, ge=1, description="the longest reply, in tokens")
     stop: tuple[str, ...] = Field((), description="texts that end the reply; they are not shown")
     seed: int | None = Field(None, description="the same seed gives the same reply")
+
+    @field_validator("regex", "grammar", "choices")
+    @classmethod
+    def _one_form(cls, value: Any, earlier: ValidationInfo) -> Any:
+        given = [name for name in ("json_schema", "regex", "grammar") if earlier.data.get(name)]
+        if value and given:
+            raise ValueError(f"a reply has one form, and {given[0]} already gives it")
+        return value
 
 
 COLDEST = 1e-6
 """Below this temperature the likeliest token is all that is left, and logits divided by it would overflow."""
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
+
+
+class Sampler:
+    """The draws of one request: what was seen, and the request's own random numbers.
+
+    prompt: ids before the reply. breakers: the ids of `dry_breakers`' texts.
+    """
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], breakers: Collection[Sequence[int]] = ()):
+        self.sampling = sampling
+        self._seen = list(prompt)
+        self._random = torch.Generator()
+        if sampling.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(sampling.seed)
+
+    def distribution(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> torch.Tensor:
+        """What the next token is drawn from, (V,) float32, summing to 1; greedy: all on the likeliest."""
+        logits_V = self._penalised(logits_V, allowed_V)
+        if self.sampling.temperature < COLDEST:
+            return torch.zeros_like(logits_V).index_fill(0, logits_V.argmax(), 1.0)
+        return distribution(logits_V, self.sampling)
+
+    def draw(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> int:
+        """One id. It is not taken as seen before `saw` says so."""
+        logits_V = self._penalised(logits_V, allowed_V)
+        if self.sampling.temperature < COLDEST:
+            return int(logits_V.argmax())
+        return int(torch.multinomial(distribution(logits_V, self.sampling), 1, generator=self._random))
+
+    def saw(self, token: int) -> None:
+        """The reply's next token."""
+        self._seen.append(token)
+
+    def copy(self) -> Sampler:
+        """The same state to go on from by itself; random numbers come from the same generator."""
+        other = copy(self)
+        other._seen = list(self._seen)
+        return other
+
+    def _penalised(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
+        seen = torch.tensor(self._seen, device=logits_V.device, dtype=torch.long)
+        logits_V = penalise_repetition(logits_V.float(), seen, self.sampling.repetition_penalty)
+        return logits_V if allowed_V is None else logits_V.masked_fill(~allowed_V, -torch.inf)
 
 
 def next_token(logits_V: torch.Tensor, seen: torch.Tensor, sampling: Sampling, random: torch.Generator | None) -> int:
