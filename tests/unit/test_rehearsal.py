@@ -15,10 +15,11 @@ from toy import write_conversations, write_texts
 from hanlin.core.run.artifact import open_artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import EVENTS_FILE
+from hanlin.core.run.machine import memory_bytes
 from hanlin.core.run.recipe import Step
 from hanlin.core.text.documents import Row, count_rows, read_rows, write_rows
 from hanlin.rehearsal import sample
-from hanlin.rehearsal.apart import apart, memory_bytes, peak_bytes
+from hanlin.rehearsal.apart import apart, peak_bytes
 from hanlin.rehearsal.estimate import (
     WHOLE,
     Estimate,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.errors import HanlinError, explain_os_error
+from hanlin.core.run.machine import memory_bytes
 from hanlin.rooms import ROOMS
 
 PRELOADED = ("hanlin.use.serve.app", "uvicorn", *(f"{room.module}.run" for room in ROOMS.values()))
@@ -172,17 +173,6 @@ def peak_bytes(pid: int | None = None) -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def memory_bytes() -> int:
-    """What this machine, or the container around us, has. 0 where nobody says."""
-    limits = []
-    with suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # the word "max" is no limit
-            limits.append(int(Path(file).read_text()))
-    return min(limits, default=0)
 
 
 def _gpu_bytes() -> int:

@@ -13,9 +13,10 @@ from typing import Any
 from hanlin.core.run.artifact import content_id, is_artifact, open_artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.execute import is_being_written
+from hanlin.core.run.machine import memory_bytes
 from hanlin.core.run.recipe import Step
 from hanlin.rehearsal import work
-from hanlin.rehearsal.apart import memory_bytes, warm_up
+from hanlin.rehearsal.apart import warm_up
 from hanlin.rehearsal.beyond import Beyond
 from hanlin.rehearsal.estimate import WHOLE, Estimate, table, total
 from hanlin.rehearsal.inputs import Inputs

@@ -10,9 +10,10 @@ from typing import Any
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import EVENTS_FILE, read_events
+from hanlin.core.run.machine import memory_bytes
 from hanlin.core.run.recipe import Step
 from hanlin.rehearsal import work
-from hanlin.rehearsal.apart import Ended, memory_bytes
+from hanlin.rehearsal.apart import Ended
 from hanlin.rehearsal.estimate import (
     Estimate,
     Scale,

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 
+from hanlin.core.generate.strategies import (
+    dry,
+    frequency,
+    min_p,
+    mirostat,
+    no_repeat,
+    repetition,
+    temperature,
+    top_k,
+    top_p,
+    typical,
+)
+from hanlin.core.generate.strategies.temperature import COLDEST
 from hanlin.core.run.config import Config
+from hanlin.core.run.errors import HanlinError
 
 
 class Sampling(Config):
@@ -65,56 +80,164 @@ class Sampling(Config):
             raise ValueError(f"a reply has one form, and {given[0]} already gives it")
         return value
 
+    @field_validator("mirostat")
+    @classmethod
+    def _mirostat_alone(cls, version: int, earlier: ValidationInfo) -> int:
+        off = {"top_k": 0, "min_p": 0, "typical_p": 1}
+        given = [name for name, value in off.items() if earlier.data.get(name, value) != value]
+        if version and given:
+            raise ValueError(f"mirostat itself decides how many tokens may come: leave {given[0]} out")
+        return version
 
-COLDEST = 1e-6
-"""Below this temperature the likeliest token is all that is left, and logits divided by it would overflow."""
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature < COLDEST
+
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
 
 
 class Sampler:
-    """The draws of one request: what was seen, and the request's own random numbers.
+    """The draws of one request: what was seen, mirostat's state, and the request's own random numbers.
 
-    prompt: ids before the reply. breakers: the ids of `dry_breakers`' texts.
+    Steps in transformers' order: what depends on the text so far (repetition, frequency and presence, no-repeat, DRY),
+    what is allowed, temperature, then what is kept (top-k, top-p, min-p, typical; or mirostat alone).
+
+    prompt: ids before the reply. breakers: runs of ids at which DRY takes a repetition as ended (see `breaker_runs`).
     """
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int], breakers: Collection[Sequence[int]] = ()):
         self.sampling = sampling
-        self._seen = list(prompt)
-        self._random = torch.Generator()
-        if sampling.seed is None:
-            self._random.seed()
-        else:
-            self._random.manual_seed(sampling.seed)
+        self._ids = torch.tensor(prompt, dtype=torch.long)
+        self._num_prompt = self._num_seen = len(prompt)
+        self._breakers = dry.Breakers(breakers if sampling.dry_multiplier else ())
+        self._mu = 2 * sampling.mirostat_tau
+        self._drawn_from: Candidates | None = None
+        # Without a seed of its own a request takes one from torch, so that torch.manual_seed decides.
+        seed = int(torch.randint(2**63 - 1, ())) if sampling.seed is None else sampling.seed
+        self._random = torch.Generator().manual_seed(seed)
+
+    @property
+    def random(self) -> torch.Generator:
+        """The request's own random numbers."""
+        return self._random
 
     def distribution(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> torch.Tensor:
-        """What the next token is drawn from, (V,) float32, summing to 1; greedy: all on the likeliest."""
-        logits_V = self._penalised(logits_V, allowed_V)
-        if self.sampling.temperature < COLDEST:
-            return torch.zeros_like(logits_V).index_fill(0, logits_V.argmax(), 1.0)
-        return distribution(logits_V, self.sampling)
+        """What the next token is drawn from, (V,) float32, summing to 1; greedy: all on the likeliest.
+
+        allowed_V: bool, the tokens that may come; None for all. Raises HanlinError when none may."""
+        if self.sampling.is_greedy:
+            return torch.zeros_like(logits_V, dtype=torch.float32).index_fill(
+                0, self._likeliest(logits_V, allowed_V), 1
+            )
+        left = self._left(logits_V, allowed_V)
+        return torch.zeros_like(logits_V, dtype=torch.float32).index_copy(0, left.ids, left.probabilities)
 
     def draw(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> int:
-        """One id. It is not taken as seen before `saw` says so."""
-        logits_V = self._penalised(logits_V, allowed_V)
-        if self.sampling.temperature < COLDEST:
-            return int(logits_V.argmax())
-        return int(torch.multinomial(distribution(logits_V, self.sampling), 1, generator=self._random))
+        """One id of `distribution`'s. It is not taken as seen before `saw` says so."""
+        if self.sampling.is_greedy:
+            return int(self._likeliest(logits_V, allowed_V))
+        left = self._left(logits_V, allowed_V)
+        # One number a draw, whatever the vocabulary: the sum of probabilities that first exceeds it.
+        sums_N = left.probabilities.cumsum(-1, dtype=torch.float64)
+        drawn = torch.rand((), dtype=torch.float64, generator=self._random).item() * sums_N[-1:]
+        place = int(torch.searchsorted(sums_N, drawn, right=True))
+        return int(left.ids[min(place, len(sums_N) - 1)])
 
     def saw(self, token: int) -> None:
-        """The reply's next token."""
-        self._seen.append(token)
+        """The reply's next token. Mirostat takes it as a draw from the latest distribution."""
+        if self._num_seen == len(self._ids):
+            self._ids = torch.cat([self._ids, torch.empty(len(self._ids) + 64, dtype=torch.long)])
+        self._ids[self._num_seen] = token
+        self._num_seen += 1
+        if self._drawn_from is not None:
+            probability = float(self._drawn_from.probabilities[self._drawn_from.ids == token].sum())
+            if probability > 0:
+                self._mu = mirostat.next_mu(
+                    self._mu, probability, self.sampling.mirostat_tau, self.sampling.mirostat_eta
+                )
+            self._drawn_from = None
 
     def copy(self) -> Sampler:
         """The same state to go on from by itself; random numbers come from the same generator."""
         other = copy(self)
-        other._seen = list(self._seen)
+        other._ids = self._ids.clone()
         return other
 
-    def _penalised(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
-        seen = torch.tensor(self._seen, device=logits_V.device, dtype=torch.long)
-        logits_V = penalise_repetition(logits_V.float(), seen, self.sampling.repetition_penalty)
-        return logits_V if allowed_V is None else logits_V.masked_fill(~allowed_V, -torch.inf)
+    def _likeliest(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
+        logits_V = self._penalised(logits_V)
+        if allowed_V is not None:
+            logits_V = logits_V.masked_fill(~allowed_V, -torch.inf)
+        likeliest = logits_V.argmax()
+        _check_something_is_left(logits_V[likeliest])
+        return likeliest
+
+    def _left(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> Candidates:
+        """What may be drawn, ids ascending, and how likely each is."""
+        logits_N = self._penalised(logits_V)
+        ids = None
+        if allowed_V is not None:
+            ids = allowed_V.nonzero()[:, 0]
+            logits_N = logits_N[ids]
+        _check_something_is_left(logits_N.max() if len(logits_N) else torch.tensor(-torch.inf))
+        logits_N = temperature.divide(logits_N, self.sampling.temperature)
+        for keep in self._filters(len(logits_V)):
+            places = keep(logits_N)
+            logits_N, ids = logits_N[places], places if ids is None else ids[places]
+        if ids is None:
+            ids = torch.arange(len(logits_N), device=logits_N.device)
+        left = Candidates(ids, logits_N.softmax(-1))
+        self._drawn_from = left if self.sampling.mirostat else None
+        return left
+
+    def _penalised(self, logits_V: torch.Tensor) -> torch.Tensor:
+        """After what depends on the text so far."""
+        s, logits_V = self.sampling, logits_V.float()
+        seen = self._ids[: self._num_seen].to(logits_V.device)
+        reply = seen[self._num_prompt :]
+        if s.repetition_penalty != 1 and len(seen):
+            logits_V = repetition.penalise(logits_V, seen, s.repetition_penalty)
+        if (s.frequency_penalty or s.presence_penalty) and len(reply):
+            logits_V = frequency.penalise(logits_V, reply, s.frequency_penalty, s.presence_penalty)
+        if s.no_repeat_ngram:
+            logits_V = no_repeat.forbid(logits_V, seen, s.no_repeat_ngram)
+        if s.dry_multiplier and len(seen):
+            logits_V = dry.penalise(logits_V, seen, s.dry_multiplier, s.dry_base, s.dry_allowed, self._breakers)
+        return logits_V
+
+    def _filters(self, vocab_size: int) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+        """Each takes the logits that are left and gives the places of those it keeps."""
+        s = self.sampling
+        if s.mirostat == 1:
+            yield partial(mirostat.keep_by_rank, mu=self._mu, vocab_size=vocab_size)
+        elif s.mirostat == 2:
+            yield partial(mirostat.keep_by_surprise, mu=self._mu)
+        else:
+            if s.top_k:
+                yield partial(top_k.keep, k=s.top_k)
+            if s.top_p < 1:
+                yield partial(top_p.keep, p=s.top_p)
+            if s.min_p:
+                yield partial(min_p.keep, p=s.min_p)
+            if s.typical_p < 1:
+                yield partial(typical.keep, mass=s.typical_p)
+
+
+class Candidates(NamedTuple):
+    """Token ids (N,) int64, ascending, and their probabilities (N,) float32, summing to 1."""
+
+    ids: torch.Tensor
+    probabilities: torch.Tensor
+
+
+def _check_something_is_left(largest_logit: torch.Tensor) -> None:
+    if largest_logit == -torch.inf:
+        raise HanlinError(
+            "No token may come next: what the reply has to look like and what it must not repeat leave nothing.",
+            "a schema, regex, grammar or choice that can be met, and no_repeat_ngram=0 beside one",
+            "hanlin generate …  without no_repeat_ngram, or with a wider form",
+            "docs/chat.md",
+        )
 
 
 def next_token(logits_V: torch.Tensor, seen: torch.Tensor, sampling: Sampling, random: torch.Generator | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,18 @@ class Position(Protocol):
 
     def mask(self, reading: Reading, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
         """bool (seen or not) or a number added to the scores; None where plain (causal) attention does the same."""
+        ...
+
+
+class RowsOfKeyValues(Protocol):
+    """The cached keys and values of texts that differ in length."""
+
+    def write(self, k_BTKD: torch.Tensor, v_BTKD: torch.Tensor) -> None:
+        """Keep the new tokens of every row."""
+        ...
+
+    def since(self, row: int, first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One row's, from its token `first` to its last new one: (1, K, S, D) each."""
         ...
 
 
@@ -115,7 +127,8 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(num_heads * head_width, width, bias=out_bias)
         self.q_norm, self.k_norm, self.v_norm = (norm or nn.Identity() for norm in (q_norm, k_norm, v_norm))
 
-    def forward(self, x_BTC: torch.Tensor, reading: Reading, state: KeyValues | None = None) -> torch.Tensor:
+    def forward(self, x_BTC: torch.Tensor, reading: Reading, state: Any = None) -> torch.Tensor:
+        """state: KeyValues, or RowsOfKeyValues where `reading` has rows."""
         B, T, _ = x_BTC.shape
         q_BTHD = self.q_norm(self.q_proj(x_BTC).view(B, T, -1, self.head_width))
         k_BTKD = self.k_norm(self.k_proj(x_BTC).view(B, T, -1, self.head_width))
@@ -123,6 +136,10 @@ class Attention(nn.Module):
         q_BTHD, k_BTKD = self.position.turn(q_BTHD, k_BTKD, reading)
         if reading.one_by_one:
             return self.o_proj(self._one_by_one(q_BTHD, k_BTKD, v_BTKD, reading).flatten(2))
+        if reading.rows is not None:
+            state.write(k_BTKD, v_BTKD)
+            y = [self._row(q_BTHD[i : i + 1], row, i, state) for i, row in enumerate(reading.rows)]
+            return self.o_proj(torch.cat(y).flatten(2))
         q_BHTD, k_BKSD, v_BKSD = q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
         if state is not None:
             k_BKSD, v_BKSD = state.extend(reading.start, k_BKSD, v_BKSD)
@@ -138,8 +155,22 @@ class Attention(nn.Module):
         mask: torch.Tensor | None,
         causal: bool,
     ) -> torch.Tensor:
+        if mask is None and not causal:
+            # Every query sees every key, so the heads that share keys can stand as more queries of one head.
+            q_BKND = q_BHTD.reshape(q_BHTD.shape[0], k_BKSD.shape[1], -1, self.head_width)
+            return self.attend(q_BKND, k_BKSD, v_BKSD, None, False, self.scale).reshape(q_BHTD.shape)
         k_BHSD, v_BHSD = self._for_each_head(k_BKSD), self._for_each_head(v_BKSD)
         return self.attend(q_BHTD, k_BHSD, v_BHSD, mask, causal, self.scale)
+
+    def _row(self, q_1THD: torch.Tensor, row: Reading, number: int, state: RowsOfKeyValues) -> torch.Tensor:
+        """Row `number` of a batch, (1, T, H, D), as if it were read alone; keys behind the window are left out."""
+        first = 0 if self.window is None else max(0, row.start + 1 - self.window)
+        k_1KSD, v_1KSD = state.since(number, first)
+        mask = self.position.mask(row, self.window if row.length > 1 else None, q_1THD.dtype)
+        if mask is not None:
+            mask = mask[..., first:]
+        y_1HTD = self._attend(q_1THD.transpose(1, 2), k_1KSD, v_1KSD, mask, row.is_causal(mask))
+        return y_1HTD.transpose(1, 2)
 
     def _one_by_one(
         self, q_BTHD: torch.Tensor, k_BTKD: torch.Tensor, v_BTKD: torch.Tensor, reading: Reading

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -34,6 +34,19 @@ class KeyValues:
         self.values[:, :, start:end] = v_BKTD
         return self.keys[:, :, :end], self.values[:, :, :end]
 
+    def select(self, rows: torch.Tensor) -> None:
+        """Row b becomes what row `rows[b]` was."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+class AnyCache(Protocol):
+    """What a decoder asks of a cache: `read` before the blocks, each block's state, the new length behind them."""
+
+    states: list[Any]
+    length: int
+
+    def read(self, length: int, device: torch.device, present_BT: torch.Tensor | None) -> Reading: ...
+
 
 class Cache:
     """One state a block (keys and values, or a recurrent state) and how many tokens they hold."""
@@ -49,6 +62,13 @@ class Cache:
         if present_BT is not None or self.present_BS is not None:
             self.present_BS = self._present(length, device, present_BT)
         return Reading(self.length, length, device, self.present_BS)
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Row b becomes what row `rows[b]` was: rows (B',) int64."""
+        for state in self.states:
+            state.select(rows)
+        if self.present_BS is not None:
+            self.present_BS = self.present_BS[rows]
 
     def _present(self, length: int, device: torch.device, present_BT: torch.Tensor | None) -> torch.Tensor:
         known = present_BT if present_BT is not None else self.present_BS

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from hanlin.core.model.cache import Cache
+from hanlin.core.model.cache import AnyCache, Cache
 from hanlin.core.model.entry import PlainEntry
 from hanlin.core.model.reading import Reading
 
@@ -57,13 +57,13 @@ class Decoder(nn.Module):
         tie(self)
 
     def forward(
-        self, ids_BT: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
+        self, ids_BT: torch.Tensor, cache: AnyCache | None = None, present_BT: torch.Tensor | None = None
     ) -> torch.Tensor:
         """present_BT: bool, False for padding (on the left or on the right); None when there is none."""
         return self.head(self.hidden(ids_BT, cache, present_BT))
 
     def hidden(
-        self, ids_BT: torch.Tensor, cache: Cache | None = None, present_BT: torch.Tensor | None = None
+        self, ids_BT: torch.Tensor, cache: AnyCache | None = None, present_BT: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The normed state before the head, (B, T, C)."""
         return self.after_embedding(self.embed_tokens(ids_BT), None, cache, present_BT)
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
         self,
         x_BTC: torch.Tensor,
         documents_BT: torch.Tensor | None = None,
-        cache: Cache | None = None,
+        cache: AnyCache | None = None,
         present_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Entry, blocks and last norm, for embeddings (B, T, C)."""

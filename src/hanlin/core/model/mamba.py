@@ -6,6 +6,7 @@ Letters beside the legend's: F is the mixer's inner width, N the size of the sta
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,16 @@ from torch import nn
 from hanlin.core.model.activations import Activation
 from hanlin.core.model.block import Mixer
 from hanlin.core.model.reading import Reading
-from hanlin.core.model.recurrent import CausalConvolution, Past, RealTokens, cut, even_chunks, one_by_one, uncut
+from hanlin.core.model.recurrent import (
+    CausalConvolution,
+    Past,
+    RealTokens,
+    RecurrentState,
+    cut,
+    even_chunks,
+    one_by_one,
+    uncut,
+)
 
 
 def scan_recurrent(
@@ -75,11 +85,17 @@ def _read(
     return torch.addcmul(written_BFN, torch.exp(step_BF[..., None] * a_FN), state_BFN)
 
 
-class MambaState:
+class MambaState(RecurrentState):
     """memory: h in float32, (B, F, N) or Mamba-2's (B, H, D, N). past: the inputs the convolution looks back at."""
 
     def __init__(self, past: Past, memory: torch.Tensor):
         self.past, self.memory = past, memory
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [self.past.inputs_BSC, self.memory]
+
+    def put(self, tensors: Sequence[torch.Tensor]) -> None:
+        self.past.inputs_BSC, self.memory = tensors
 
 
 class MambaMixer(nn.Module):

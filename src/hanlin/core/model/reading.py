@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ class Reading:
     documents_BT: int64, of packed rows, which of its row's documents a token belongs to (0, 1, 2, …), padding −1. Each
     is read as if it were alone: positions begin anew, and none sees another. Packed rows are read whole, without a
     cache.
+    rows: the texts of a batch, each by itself, where they differ in what is cached (see RowsReading); else None.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Reading:
         assert documents_BT is None or (start == 0 and present_BS is None), "packed rows are read whole"
         self.start, self.length, self.device, self.causal = start, length, device, causal
         self.present_BS, self.documents_BT = present_BS, documents_BT
+        self.rows: list[Reading] | None = None
         self._kept: dict[Any, Any] = {}
 
     @property
@@ -128,6 +130,23 @@ class Reading:
         """The longest document of packed rows, by itself. What another's tokens see is a corner of what its see."""
         longest = max((piece.length for piece in self.pieces if piece.real), default=1)
         return self.once("longest piece", lambda: Reading(0, longest, self.device, causal=self.causal))
+
+
+class RowsReading(Reading):
+    """T new tokens of each of several texts, each after cached ones of its own: `starts` says how many.
+
+    rows: the same texts, each by itself. What attention looks at is worked out row by row; all else is one batch.
+    """
+
+    def __init__(self, starts: Sequence[int], length: int, device: torch.device):
+        super().__init__(max(starts), length, device)
+        self.rows = [Reading(start, length, device) for start in starts]
+        self._starts_B1 = torch.tensor(starts, device=device)[:, None]
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """(B, T) int64."""
+        return self.once("positions", lambda: self._starts_B1 + torch.arange(self.length, device=self.device))
 
 
 def _begins(documents_BT: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ chunks."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -95,6 +95,22 @@ class Past:
             places = tokens.counts_B[:, None] + torch.arange(length, device=whole.device)
             self.inputs_BSC = whole.gather(1, places[..., None].expand(-1, -1, whole.shape[2]))
         return whole
+
+
+class RecurrentState:
+    """What a recurrent mixer keeps of the texts of a batch: tensors whose first dimension is the batch, whatever has
+    been read."""
+
+    def tensors(self) -> list[torch.Tensor]:
+        raise NotImplementedError
+
+    def put(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Keep these instead, in the order of `tensors`."""
+        raise NotImplementedError
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Row b becomes what row `rows[b]` was."""
+        self.put([tensor[rows] for tensor in self.tensors()])
 
 
 def with_past(x_BTC: torch.Tensor, length: int, tokens: RealTokens, past: Past | None) -> torch.Tensor:

@@ -6,12 +6,14 @@ Letter beside the legend's: A is the width of keys and values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from hanlin.core.model.reading import Reading
-from hanlin.core.model.recurrent import Past, RealTokens, cut, even_chunks, one_by_one, uncut, with_past
+from hanlin.core.model.recurrent import Past, RealTokens, RecurrentState, cut, even_chunks, one_by_one, uncut, with_past
 
 NOTHING = -1e30
 """The logarithm of no weight at all: −∞ minus itself would not be a number."""
@@ -76,11 +78,18 @@ def _average(k_BTA: torch.Tensor, v_BTA: torch.Tensor, fade_BTA: torch.Tensor) -
     return (log_weights_BTA.softmax(dim=1) * v_BTA).sum(dim=1), log_weights_BTA.logsumexp(dim=1)
 
 
-class RwkvState:
+class RwkvState(RecurrentState):
     """The last input of both mixes, and the fading average in float32."""
 
     def __init__(self, time_past: Past, channel_past: Past, average: Average):
         self.time_past, self.channel_past, self.average = time_past, channel_past, average
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [self.time_past.inputs_BSC, self.channel_past.inputs_BSC, *self.average]
+
+    def put(self, tensors: Sequence[torch.Tensor]) -> None:
+        self.time_past.inputs_BSC, self.channel_past.inputs_BSC, mean, log_weight = tensors
+        self.average = mean, log_weight
 
 
 class TimeMix(nn.Module):

@@ -57,9 +57,12 @@ class Rope:
         return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 
     def _values(self, reading: Reading) -> torch.Tensor:
-        """The frequencies, (width/2,); of packed rows (B, T, 1, width/2) where they follow each document's length."""
+        """The frequencies, (width/2,); where they follow the length, of packed rows (B, T, 1, width/2), of a batch's
+        rows (B, 1, 1, width/2)."""
         if self.kind not in FOLLOWS_LENGTH:
             return self.known.values
+        if reading.rows is not None:
+            return torch.stack([self._frequencies(row.total).values for row in reading.rows])[:, None, None]
         if reading.documents_BT is None:
             return self._frequencies(reading.total).values
         lengths = torch.tensor([piece.length for piece in reading.pieces])

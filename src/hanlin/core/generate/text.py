@@ -1,0 +1,66 @@
+"""One text that the engine is reading or writing, and the ticket by which its owner knows it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from hanlin.core.generate.reply import Piece, Reply
+from hanlin.core.generate.sampling import Sampler, Sampling
+
+
+class Constraint(Protocol):
+    """What may come next, whatever the model thinks."""
+
+    def allowed(self) -> torch.Tensor | None:
+        """(V,) bool; None for all. May be asked in another thread, while nothing is accepted."""
+        ...
+
+    def accept(self, token: int) -> None: ...
+
+    def rollback(self, num_tokens: int) -> None: ...
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A request's own end: pieces of its reply as they come, and what was done for it.
+
+    num_shared: prompt tokens that were known already. num_drafted, num_accepted: guessed tokens, and right ones.
+    """
+
+    prompt: list[int]
+    sampling: Sampling
+    client: str = ""
+    pieces: deque[Piece] = field(default_factory=deque)
+    error: Exception | None = None
+    done: bool = False
+    num_shared: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0
+
+
+@dataclass(eq=False)
+class Text:
+    """The engine's end. ids: prompt and reply; the first `length` are cached, in `blocks` and `states`.
+
+    reserved: blocks it may come to hold. named: blocks that others can find.
+    """
+
+    ticket: Ticket
+    ids: list[int]
+    sampler: Sampler
+    reply: Reply
+    constraint: Constraint | None
+    reserved: int
+    blocks: list[int] = field(default_factory=list)
+    states: list[list[torch.Tensor]] = field(default_factory=list)
+    length: int = 0
+    named: int = 0
+
+    @property
+    def unread(self) -> Sequence[int]:
+        return self.ids[self.length :]
