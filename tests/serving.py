@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 import uvicorn
 from fastapi import FastAPI
 
 from hanlin.core.model.pretrained import Pretrained
+from hanlin.core.model.recurrent import RecurrentState
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.use.serve.app import create_app
 from hanlin.use.serve.config import Serve
@@ -36,29 +38,55 @@ class Script:
     prompts: list[list[int]] = field(default_factory=list)
 
 
+class Passes(RecurrentState):
+    """How often each text of a batch has been read from."""
+
+    def __init__(self) -> None:
+        self.passes_B = torch.zeros(1, dtype=torch.int64)
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [self.passes_B]
+
+    def put(self, tensors: Sequence[torch.Tensor]) -> None:
+        (self.passes_B,) = tensors
+
+
 class ScriptedModel:
     """Stands where a Decoder stands. Says the script whatever it is asked, then the stop token."""
 
+    dtype = torch.float32
+
     def __init__(self, tokenizer: Tokenizer, script: Script, context: int):
         self.max_positions = context
+        self.embed_tokens = SimpleNamespace(weight=torch.zeros(1))
         self._tokenizer, self._script = tokenizer, script
 
     def new_cache(self, batch: int, max_tokens: int) -> SimpleNamespace:
-        return SimpleNamespace(num_said=0, reply=[*self._tokenizer.encode(self._script.text), self._tokenizer.eos_id])
+        return SimpleNamespace(states=[Passes()])
 
-    def hidden(self, ids_BT: torch.Tensor, cache: SimpleNamespace) -> torch.Tensor:
-        if cache.num_said == 0:
-            self._script.prompts.append(ids_BT[0].tolist())
+    def hidden(self, ids_BT: torch.Tensor, cache: Any) -> torch.Tensor:
         time.sleep(self._script.seconds_per_token)
-        logits_BTV = torch.full((1, 1, self._tokenizer.vocab_size), -30.0)
-        logits_BTV[0, 0, cache.reply[min(cache.num_said, len(cache.reply) - 1)]] = 30.0
-        if cache.num_said == self._script.broken_after:
-            logits_BTV[:] = torch.nan
-        cache.num_said += 1
-        return logits_BTV
+        (state,) = cache.states
+        reply = [*self._tokenizer.encode(self._script.text), self._tokenizer.eos_id]
+        logits_B1V = torch.full((len(ids_BT), 1, self._tokenizer.vocab_size), -30.0)
+        for row, (ids, said) in enumerate(zip(ids_BT.tolist(), state.passes_B.tolist())):
+            if said < 2:
+                self._heard(ids, is_first=said == 0)
+            said = max(0, said - 1)
+            logits_B1V[row, 0, reply[min(said, len(reply) - 1)]] = 30.0
+            if said == self._script.broken_after:
+                logits_B1V[row] = torch.nan
+        state.passes_B = state.passes_B + 1
+        return logits_B1V
 
-    def head(self, logits_BTV: torch.Tensor) -> torch.Tensor:
-        return logits_BTV
+    def _heard(self, ids: list[int], is_first: bool) -> None:
+        """A prompt of two tokens or more comes in two passes: all but its last token, and that."""
+        if is_first:
+            self._script.prompts.append([])
+        self._script.prompts[-1] += ids
+
+    def head(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits
 
 
 def scripted(tokenizer: Tokenizer, script: Script, folder: Path, context: int = 512) -> Pretrained:
@@ -84,9 +112,10 @@ class Running:
 
 
 @contextmanager
-def running(loaded: Pretrained, name: str = "tiny", **options: object) -> Iterator[Running]:
+def running(loaded: Pretrained, name: str = "tiny", **options: Any) -> Iterator[Running]:
     """Serve on a free port until the block ends."""
-    app = create_app(loaded, name, Serve(**options))
+    engine = {"share_prefixes": False, **options.pop("engine", {})}
+    app = create_app(loaded, name, Serve(engine=engine, **options))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1))
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

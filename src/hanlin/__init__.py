@@ -7,15 +7,16 @@ for piece in hanlin.generate(model, "人民之自由", max_tokens=64, temperatur
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hanlin.core.generate.engine import Engine
     from hanlin.core.model.pretrained import Pretrained
     from hanlin.core.run.artifact import Artifact
 
-__all__ = ["__version__", "chat", "generate", "load", "make"]
+__all__ = ["__version__", "chat", "engine", "generate", "load", "make"]
 __version__ = "0.1.0"
 
 
@@ -30,18 +31,42 @@ def load(path: str | Path) -> Pretrained:
     return open_model(path, dtype=torch.float32)
 
 
-def generate(model: Pretrained, prompt: str, **sampling: Any) -> Iterator[str]:
-    """Continue plain text, piece by piece. Keywords: temperature, top_k, top_p, min_p, max_tokens, stop, seed."""
-    from hanlin.core.generate.stream import stream, text_prompt
+def engine(model: Pretrained, **options: Any) -> Engine:
+    """Many texts of one model at once, beginnings shared. Keywords: those of hanlin.core.generate.options."""
+    from hanlin.core.generate.engine import Engine
+    from hanlin.core.generate.options import EngineOptions
+    from hanlin.core.run.config import build
 
-    return (piece.text for piece in stream(model, text_prompt(model, prompt), _sampling(sampling)))
+    return Engine(model, build(EngineOptions, options, "engine"))
 
 
-def chat(model: Pretrained, messages: list[dict[str, str]], **sampling: Any) -> Iterator[str]:
+def generate(model: Pretrained | Engine, prompt: str, **sampling: Any) -> Iterator[str]:
+    """Continue plain text, piece by piece. Keywords: temperature, top_k, top_p, min_p, max_tokens, stop, seed and the
+    others of hanlin.core.generate.sampling. With an engine, beginnings read before are not read again."""
+    from hanlin.core.generate.stream import text_prompt
+
+    return _texts(model, lambda loaded: text_prompt(loaded, prompt), sampling)
+
+
+def chat(model: Pretrained | Engine, messages: list[dict[str, str]], **sampling: Any) -> Iterator[str]:
     """Answer a conversation, piece by piece."""
-    from hanlin.core.generate.stream import chat_prompt, stream
+    from hanlin.core.generate.stream import chat_prompt
 
-    return (piece.text for piece in stream(model, chat_prompt(model, messages), _sampling(sampling)))
+    return _texts(model, lambda loaded: chat_prompt(loaded, messages), sampling)
+
+
+def _texts(
+    model: Pretrained | Engine, prompt_of: Callable[[Pretrained], list[int]], values: dict[str, Any]
+) -> Iterator[str]:
+    from hanlin.core.generate.engine import Engine
+    from hanlin.core.generate.sampling import Sampling
+    from hanlin.core.generate.stream import stream
+    from hanlin.core.run.config import build
+
+    sampling = build(Sampling, values, "generate")
+    if isinstance(model, Engine):
+        return (piece.text for piece in model.stream(prompt_of(model.loaded), sampling))
+    return (piece.text for piece in stream(model, prompt_of(model), sampling))
 
 
 def make(room: str, out: str | Path, **values: Any) -> Artifact:
@@ -49,10 +74,3 @@ def make(room: str, out: str | Path, **values: Any) -> Artifact:
     from hanlin.workflow import make as make_room
 
     return make_room(room, values, Path(out))
-
-
-def _sampling(values: dict[str, Any]):
-    from hanlin.core.generate.sampling import Sampling
-    from hanlin.core.run.config import build
-
-    return build(Sampling, values, "generate")

@@ -170,12 +170,14 @@ def demo(
 
 @app.command()
 def generate(model: str, prompt: str, words: Words = None) -> None:
-    """Continue a text. Options: temperature=, top_p=, max_tokens=, seed= …"""
+    """Continue a text. Options: temperature=, top_p=, max_tokens=, seed=, json_schema=, engine.weights= …"""
     import hanlin
     from hanlin.core.run.config import parse_overrides
 
+    options = parse_overrides(words or [])
+    engine = hanlin.engine(hanlin.load(model), **{"max_streams": 1, **options.pop("engine", {})})
     print(prompt, end="")
-    for piece in hanlin.generate(hanlin.load(model), prompt, **parse_overrides(words or [])):
+    for piece in hanlin.generate(engine, prompt, **options):
         print(piece, end="", flush=True)
     print()
 

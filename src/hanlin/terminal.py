@@ -179,13 +179,14 @@ def converse(model_path: str, options: dict[str, Any]) -> None:
             f"hanlin generate {model_path} 從前",
             "docs/chat.md",
         )
+    engine = hanlin.engine(model, **{"max_streams": 1, **options.pop("engine", {})})
     messages: list[dict[str, str]] = []
     print(f"{model_path}: {model.model.num_parameters() / 1e6:.1f} M parameters. 空白行結束對話。")
     while question := _ask():
         messages.append({"role": "user", "content": question})
         reply = ""
         try:
-            for piece in hanlin.chat(model, messages, **options):
+            for piece in hanlin.chat(engine, messages, **options):
                 print(piece, end="", flush=True)
                 reply += piece
         except KeyboardInterrupt:

@@ -32,7 +32,7 @@ def script() -> Script:
 def server(tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory, script: Script) -> Iterator[Running]:
     """A server whose model says the script."""
     loaded = scripted(tiny_tokenizer, script, tmp_path_factory.mktemp("scripted"))
-    with running(loaded, max_waiting=2) as started:
+    with running(loaded, engine={"max_streams": 1, "max_waiting": 2}) as started:
         yield started
 
 

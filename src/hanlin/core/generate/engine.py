@@ -70,6 +70,12 @@ class Engine:
             if text.ticket is ticket:
                 self._drop(text)
 
+    def close(self) -> None:
+        """Forget all requests and let go of the thread."""
+        for ticket in [*self.line, *(text.ticket for text in (*self.reading, *self.writing))]:
+            self.cancel(ticket)
+        self._masks.shutdown()
+
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
@@ -113,7 +119,7 @@ class Engine:
                 f"max_tokens={max(1, self.capacity - length)}, or engine.cache_tokens=… with a larger number",
                 "docs/generate.md",
             )
-        if len(self.line) > self.options.max_waiting:
+        if len(self.line) >= self.options.max_waiting + self._num_places:
             raise HanlinError(
                 f"{len(self.line)} requests wait already.",
                 f"at most {self.options.max_waiting}",
@@ -126,13 +132,18 @@ class Engine:
         """Tokens the cache can hold."""
         return self.blocks.num_blocks * self.blocks.block_tokens
 
+    @property
+    def _num_places(self) -> int:
+        """Texts that could begin at the next step."""
+        return max(0, self.options.max_streams - len(self.reading) - len(self.writing))
+
     def _longest(self, ticket: Ticket) -> int:
         return min(self.loaded.context, len(ticket.prompt) + ticket.sampling.max_tokens)
 
     def _admit(self) -> None:
         """Begin with those in line while there is a place and, at its longest, room for each: nobody who has begun
         ever has to wait for room."""
-        while len(self.line) and len(self.reading) + len(self.writing) < self.options.max_streams:
+        while len(self.line) and self._num_places:
             ticket = self.line.peek()
             found = self.blocks.find(ticket.prompt[:-1]) if self._shares_blocks else []
             reserved = self.blocks.needed(self._longest(ticket))
@@ -179,13 +190,12 @@ class Engine:
             text = self.reading.popleft()
             chunk = text.ids[text.length : self._chunk_end(text, budget)]
             budget -= len(chunk)
-            masks = self._ask_masks([text]) if text.length + len(chunk) == len(text.ids) else {}
-            hidden_BTC = self._pass([text], [chunk])
-            if text.length < len(text.ids):
+            if text.length + len(chunk) < len(text.ids):
                 self.reading.append(text)
-                continue
-            self.writing.append(text)
-            self._choose([text], hidden_BTC[:, -1], masks)
+                self._advance([text], [chunk])
+            else:
+                self.writing.append(text)
+                self._next([text], [chunk])
 
     def _chunk_end(self, text: Text, budget: int) -> int:
         end = min(text.length + budget, len(text.ids))
@@ -201,9 +211,23 @@ class Engine:
             if guessed:
                 self._verify(texts, drafts)
             else:
-                masks = self._ask_masks(texts)
-                hidden_BTC = self._pass(texts, [list(text.unread) for text in texts])
-                self._choose(texts, hidden_BTC[:, -1], masks)
+                self._next(texts, [text.unread for text in texts])
+
+    def _next(self, texts: Sequence[Text], new: Sequence[Sequence[int]]) -> None:
+        """Read what is new and draw each text's next token."""
+        masks = self._ask_masks(texts)
+        hidden_BTC = self._advance(texts, new)
+        if hidden_BTC is not None:
+            self._choose(texts, hidden_BTC[:, -1], masks)
+
+    def _advance(self, texts: Sequence[Text], new: Sequence[Sequence[int]]) -> torch.Tensor | None:
+        """A pass that may fail: then these texts end with the reason, None comes back, and the others go on."""
+        try:
+            return self._pass(texts, new)
+        except Exception as error:
+            for text in texts:
+                self._fail(text, error)
+            return None
 
     def _pass(self, texts: Sequence[Text], new: Sequence[Sequence[int]]) -> torch.Tensor:
         """Read as many new tokens of each text; their normed states (B, T, C)."""
@@ -252,7 +276,9 @@ class Engine:
     def _verify(self, texts: Sequence[Text], drafts: Mapping[Text, Draft]) -> None:
         """Read the guesses, keep those the model would have written, and the token it writes behind them."""
         before = [(text.length, text.states) for text in texts]
-        hidden_BTC = self._pass(texts, [[*text.unread, *drafts[text].tokens] for text in texts])
+        hidden_BTC = self._advance(texts, [[*text.unread, *drafts[text].tokens] for text in texts])
+        if hidden_BTC is None:
+            return
         logits_BTV = self.model.head(hidden_BTC)
         for text, logits_TV, (length, states) in zip(texts, logits_BTV, before):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -17,6 +18,9 @@ class Line(Generic[Item]):
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter([item for queue in self._queues.values() for item in queue])
 
     def add(self, item: Item, client: str = "") -> None:
         self._queues.setdefault(client, deque()).append(item)

@@ -13,7 +13,7 @@ class EngineOptions(Config):
     """One engine's. What each reply looks like is its request's own `Sampling`."""
 
     max_streams: int = Field(16, ge=1, description="texts written at the same time; more wait in line")
-    max_waiting: int = Field(1024, ge=0, description="requests that may wait; the next one is refused")
+    max_waiting: int = Field(64, ge=0, description="requests that may wait in line; the next one is refused")
     chunk_tokens: int = Field(512, ge=1, description="prompt tokens read in one step, between the others' next tokens")
     block_tokens: int = Field(32, ge=1, description="tokens in a block of the cache: the grain of what prompts share")
     cache_tokens: int = Field(

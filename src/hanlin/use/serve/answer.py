@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from hanlin.core.generate.stream import Piece, chat_prompt, text_prompt
+from hanlin.core.generate.reply import Piece
+from hanlin.core.generate.stream import chat_prompt, text_prompt
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import ApiError

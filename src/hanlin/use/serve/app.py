@@ -33,7 +33,7 @@ PAGE_HEADERS = {
 
 def create_app(loaded: Pretrained, name: str, config: Serve) -> FastAPI:
     """An ASGI application that serves `loaded` under `name`. Its threads end with its lifespan."""
-    turns = Turns(loaded, config.max_waiting)
+    turns = Turns(loaded, config.engine)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

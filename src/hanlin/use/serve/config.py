@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from hanlin.core.generate.options import EngineOptions
 from hanlin.core.run.config import Config
 
 
@@ -19,7 +20,7 @@ class Serve(Config):
     )
     name: str = Field("", description="the model's name for clients; empty takes the folder's name")
     max_tokens: int = Field(1024, ge=1, description="the longest reply to one request, in tokens")
-    max_waiting: int = Field(8, ge=0, description="requests that may wait for their turn; the next one is answered 429")
     max_messages: int = Field(500, ge=1, description="the longest conversation, in messages")
     max_body_bytes: int = Field(2**20, ge=1024, description="the largest request, in bytes")
+    engine: EngineOptions = Field(EngineOptions(), description="memory, texts at once, number formats, speculation")
     open_page: bool = Field(False, description="open the chat page in the browser when the server is ready")

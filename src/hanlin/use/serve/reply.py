@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hanlin.core.generate.stream import Piece
+from hanlin.core.generate.reply import Piece
 from hanlin.use.serve.errors import ApiError, as_api_error, error_body
 
 

@@ -1,15 +1,19 @@
-"""One model, one generation at a time, first come first served. The model works in a thread of its own."""
+"""Many replies from one engine. The engine works in a thread of its own; requests reach it between its steps."""
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from hanlin.core.generate.engine import Engine
+from hanlin.core.generate.options import EngineOptions
+from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.sampling import Sampling
-from hanlin.core.generate.stream import Piece, stream
+from hanlin.core.generate.text import Ticket
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.use.serve.errors import ApiError
 
@@ -17,23 +21,20 @@ Value = TypeVar("Value")
 
 
 class Job:
-    """One reply being made. Cancelling stops it before its next token, or takes it out of the queue."""
+    """One reply being made. Cancelling stops it before its next token, or takes it out of the line."""
 
-    def __init__(self, work: Callable[[], Iterator[Piece]]):
-        self._work = work
+    def __init__(self, prompt: list[int], sampling: Sampling, when_cancelled: Callable[[Job], None]):
+        self.prompt, self.sampling = prompt, sampling
+        self.ticket: Ticket | None = None
+        self.cancelled = False
+        self._when_cancelled = when_cancelled
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
-        self._cancelled = threading.Event()
-        self._future: Future[None] | None = None
         self.watch: asyncio.Task[None] | None = None
         """Who waits for the client's leaving; held here because the event loop itself holds tasks weakly."""
 
-    def submit(self, executor: ThreadPoolExecutor, when_done: Callable[[Job], None]) -> None:
-        self._future = executor.submit(self._run)
-        self._future.add_done_callback(lambda _: when_done(self))
-
     async def pieces(self) -> AsyncIterator[Piece]:
-        """The pieces as they are made; ends early when cancelled. Raises what the model's thread raised."""
+        """The pieces as they are made; ends early when cancelled. Raises what the engine met with this request."""
         try:
             while (item := await self._items.get()) is not None:
                 if isinstance(item, Exception):
@@ -43,48 +44,44 @@ class Job:
             self.cancel()
 
     def cancel(self) -> None:
-        self._cancelled.set()
-        if self._future is not None:
-            self._future.cancel()
-        self._items.put_nowait(None)
+        if not self.cancelled:
+            self.cancelled = True
+            self._items.put_nowait(None)
+            self._when_cancelled(self)
 
-    def _run(self) -> None:
-        """In the model's thread."""
-        last: Exception | None = None
-        try:
-            for piece in self._work():
-                if self._cancelled.is_set():
-                    return
-                self._loop.call_soon_threadsafe(self._items.put_nowait, piece)
-        except Exception as error:  # whatever it is belongs to this request; the server goes on
-            last = error
-        if not self._cancelled.is_set():
-            self._loop.call_soon_threadsafe(self._items.put_nowait, last)
+    def give(self, item: Piece | Exception | None) -> None:
+        """In the engine's thread: the next piece, what went wrong, or None at the end."""
+        if not self.cancelled:
+            self._loop.call_soon_threadsafe(self._items.put_nowait, item)
 
 
 class Turns:
-    """The queue in front of one model. A single worker thread is the lock: it serves jobs in the order they came."""
+    """The engine and its thread. Raises HanlinError for a model that can't be served."""
 
-    def __init__(self, loaded: Pretrained, max_waiting: int):
-        self._loaded, self._max_waiting = loaded, max_waiting
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="hanlin-model")
-        # The tokenizer keeps a switch (special tokens or not) between calls, so only one thread may use it.
-        self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="hanlin-tokenizer")
+    def __init__(self, loaded: Pretrained, options: EngineOptions):
+        self._options = options
+        self._engine = Engine(loaded, options)
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: set[Job] = set()
         self._jobs_lock = threading.Lock()
+        # The tokenizer keeps a switch (special tokens or not) between calls, so only one thread may use it.
+        self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="hanlin-tokenizer")
+        self._thread = threading.Thread(target=self._run, name="hanlin-model", daemon=True)
+        self._thread.start()
 
     async def encode(self, work: Callable[[], Value]) -> Value:
         """Run a tokenizer's work beside the event loop, so that a long prompt delays nobody's stream."""
         return await asyncio.get_running_loop().run_in_executor(self._tokenizer_thread, work)
 
     def start(self, prompt: list[int], sampling: Sampling) -> Job:
-        """Queue a reply to prompt ids. Raises ApiError 429 when too many wait already."""
-        job = Job(lambda: stream(self._loaded, prompt, sampling))
+        """Begin a reply to prompt ids. Raises ApiError 429 when too many wait already."""
+        job = Job(prompt, sampling, lambda job: self._asked.put(lambda: self._cancel(job)))
         with self._jobs_lock:
-            if len(self._jobs) > self._max_waiting:
-                raise ApiError(429, f"{self._max_waiting} requests wait already; try again soon.", code="queue_full")
+            if len(self._jobs) >= self._options.max_streams + self._options.max_waiting:
+                waiting = self._options.max_waiting
+                raise ApiError(429, f"{waiting} requests wait already; try again soon.", code="queue_full")
             self._jobs.add(job)
-        job.submit(self._model_thread, self._done)
+        self._asked.put(lambda: self._submit(job))
         return job
 
     @property
@@ -94,13 +91,55 @@ class Turns:
 
     def close(self) -> None:
         """Stop all replies and the threads."""
-        with self._jobs_lock:
-            jobs = list(self._jobs)
-        for job in jobs:
-            job.cancel()
-        self._model_thread.shutdown()
+        self._asked.put(None)
+        self._thread.join()
+        self._engine.close()
         self._tokenizer_thread.shutdown()
 
-    def _done(self, job: Job) -> None:
+    def _run(self) -> None:
+        while True:
+            for work in self._requests():
+                if work is None:
+                    self._stop()
+                    return
+                work()
+            if self._engine.busy:
+                self._engine.step()
+            self._hand_out()
+
+    def _requests(self) -> list[Callable[[], None] | None]:
+        """What has been asked since; waits where there is nothing else to do."""
+        found = [] if self._engine.busy else [self._asked.get()]
+        while not self._asked.empty():
+            found.append(self._asked.get())
+        return found
+
+    def _submit(self, job: Job) -> None:
+        if job.cancelled:
+            return
+        try:
+            job.ticket = self._engine.submit(job.prompt, job.sampling)
+        except Exception as error:
+            self._end(job, error)
+
+    def _hand_out(self) -> None:
+        for job in list(self._jobs):
+            ticket = job.ticket
+            while ticket is not None and ticket.pieces:
+                job.give(ticket.pieces.popleft())
+            if ticket is not None and ticket.done:
+                self._end(job, ticket.error)
+
+    def _end(self, job: Job, last: Exception | None) -> None:
+        job.give(last)
+        self._cancel(job)
+
+    def _cancel(self, job: Job) -> None:
+        if job.ticket is not None:
+            self._engine.cancel(job.ticket)
         with self._jobs_lock:
             self._jobs.discard(job)
+
+    def _stop(self) -> None:
+        for job in list(self._jobs):
+            self._end(job, None)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, processors
 
-from hanlin.core.generate import stream as streaming
+from hanlin.core.generate.reply import Piece, Reply
 from hanlin.core.generate.sampling import GREEDY, Sampling
-from hanlin.core.generate.stream import Piece, chat_prompt, generate_ids, stream, text_prompt
+from hanlin.core.generate.stream import chat_prompt, generate_ids, stream, text_prompt
 from hanlin.core.model.pretrained import Pretrained, load
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.tokenizer import END_OF_TEXT, IM_END, IM_START, Tokenizer
@@ -29,10 +29,14 @@ def loaded(tiny_model_folder: Path) -> Pretrained:
 
 
 def say(loaded: Pretrained, ids: Iterable[int], stops: tuple[str, ...]) -> list[Piece]:
-    """The pieces of a reply whose ids are given instead of sampled."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "generate_ids", lambda *_: iter(list(ids)))
-        return list(stream(loaded, [0], Sampling(stop=stops)))
+    """The pieces of a reply whose ids are given instead of drawn; up to the one that ends it."""
+    ids = list(ids)
+    reply, pieces = Reply(loaded.tokenizer, loaded.stop_ids, stops, len(ids)), []
+    for token in ids:
+        pieces.append(reply.push(token))
+        if pieces[-1].finish:
+            break
+    return pieces
 
 
 @given(
@@ -42,6 +46,7 @@ def say(loaded: Pretrained, ids: Iterable[int], stops: tuple[str, ...]) -> list[
 def test_text_ends_before_the_first_stop_string(loaded: Pretrained, text: str, stops: list[str]) -> None:
     """However the text falls into tokens; no piece ever shows a character that is taken back later."""
     assume(not any(a in b for a in stops for b in stops if a is not b))  # else the inner one is complete first
+    assume(text)
     pieces = say(loaded, loaded.tokenizer.encode(text), tuple(stops))
     ends = [place for stop in stops if (place := text.find(stop)) >= 0]
     assert "".join(piece.text for piece in pieces) == text[: min(ends, default=len(text))]
@@ -60,7 +65,7 @@ def test_stop_token_ends_and_is_not_shown(loaded: Pretrained) -> None:
     ids = [*loaded.tokenizer.encode("好"), loaded.tokenizer.eos_id]
     pieces = say(loaded, ids, ("好的",))
     assert "".join(piece.text for piece in pieces) == "好"
-    assert pieces[-1] == Piece("好", len(ids), "stop")
+    assert pieces[-1] == Piece("好", len(ids), "stop", ids[-1])
 
 
 def test_a_half_character_at_the_end_is_dropped(loaded: Pretrained, tiny_tokenizer: Tokenizer) -> None:
@@ -74,9 +79,9 @@ def test_text_a_decoder_owes_comes_at_the_end(loaded: Pretrained, tiny_tokenizer
     backend.decoder = decoders.CTC(pad_token="<|pad|>")
     waiting = replace(loaded, tokenizer=Tokenizer(backend, tiny_tokenizer.settings))
     ids = tiny_tokenizer.encode("abc")
-    assert [piece.text for piece in say(waiting, ids, ())] == ["", "", "", "abc"]
-    assert say(waiting, ids, ("b",))[-1] == Piece("a", 3, "stop")
-    assert say(waiting, [*ids, tiny_tokenizer.eos_id], ("c",))[-1] == Piece("ab", 4, "stop")
+    assert [piece.text for piece in say(waiting, ids, ())] == ["", "", "abc"]
+    assert say(waiting, ids, ("b",))[-1] == Piece("a", 3, "stop", ids[-1])
+    assert say(waiting, [*ids, tiny_tokenizer.eos_id], ("c",))[-1] == Piece("ab", 4, "stop", tiny_tokenizer.eos_id)
 
 
 @pytest.mark.parametrize("stated", [True, None])

@@ -26,7 +26,11 @@ class Api:
     def __init__(self, tokenizer: Tokenizer, folder: Path, script: Script | None = None, **options: object):
         self.script = script or Script()
         self.tokenizer = tokenizer
-        self.app = create_app(scripted(tokenizer, self.script, folder, context=256), "tiny", Serve(**options))
+        self.app = create_app(
+            scripted(tokenizer, self.script, folder, context=256),
+            "tiny",
+            Serve(**{"engine": {"share_prefixes": False}, **options}),
+        )
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:

@@ -28,9 +28,17 @@ def next_token(
 
 def stand_or_replace(p_V: torch.Tensor, q_V: torch.Tensor, guess: int, random: torch.Generator | None) -> int:
     """A token distributed as p, given a guess that was drawn from q."""
-    if torch.rand((), generator=random) * q_V[guess] < p_V[guess]:
+    if torch.rand((), generator=random).item() * q_V[guess] < p_V[guess]:
         return guess
     rest_V = (p_V - q_V).clamp(min=0)
-    if not rest_V.sum() > 0:  # p = q but for rounding
-        rest_V = p_V
-    return int(torch.multinomial(rest_V, 1, generator=random))
+    return draw_from(rest_V if rest_V.sum() > 0 else p_V, random)  # p = q but for rounding
+
+
+def draw_from(shares_V: torch.Tensor, random: torch.Generator | None) -> int:
+    """A token as likely as its share, whatever they sum to: the one whose sum of shares first exceeds one random
+    number."""
+    ids = shares_V.nonzero()[:, 0]
+    sums_N = shares_V[ids].cumsum(-1, dtype=torch.float64)
+    drawn = torch.rand((), dtype=torch.float64, generator=random).item() * sums_N[-1:]
+    place = int(torch.searchsorted(sums_N, drawn, right=True))
+    return int(ids[min(place, len(ids) - 1)])
