@@ -1,4 +1,4 @@
-"""From logits to the next token: repetition penalty, temperature, top-k, top-p, min-p, in transformers' order."""
+"""From logits to the next token: what a user may ask for, and the strategies in their order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from copy import copy
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -25,6 +26,7 @@ from hanlin.core.generate.strategies import (
 from hanlin.core.generate.strategies.temperature import COLDEST
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.tokenizer import Tokenizer
 
 
 class Sampling(Config):
@@ -103,35 +105,30 @@ class Sampler:
     Steps in transformers' order: what depends on the text so far (repetition, frequency and presence, no-repeat, DRY),
     what is allowed, temperature, then what is kept (top-k, top-p, min-p, typical; or mirostat alone).
 
-    prompt: ids before the reply. breakers: runs of ids at which DRY takes a repetition as ended (see `breaker_runs`).
+    prompt: ids before the reply. breakers: runs of ids at which DRY takes a repetition as ended (see `breakers_of`).
+    random: the request's own random numbers.
     """
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int], breakers: Collection[Sequence[int]] = ()):
         self.sampling = sampling
-        self._ids = torch.tensor(prompt, dtype=torch.long)
+        self._ids = np.array(prompt, dtype=np.int64)
         self._num_prompt = self._num_seen = len(prompt)
         self._breakers = dry.Breakers(breakers if sampling.dry_multiplier else ())
         self._mu = 2 * sampling.mirostat_tau
-        self._drawn_from: Candidates | None = None
+        self._latest: Candidates | None = None
         # Without a seed of its own a request takes one from torch, so that torch.manual_seed decides.
         seed = int(torch.randint(2**63 - 1, ())) if sampling.seed is None else sampling.seed
-        self._random = torch.Generator().manual_seed(seed)
-
-    @property
-    def random(self) -> torch.Generator:
-        """The request's own random numbers."""
-        return self._random
+        self.random = torch.Generator().manual_seed(seed)
 
     def distribution(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> torch.Tensor:
         """What the next token is drawn from, (V,) float32, summing to 1; greedy: all on the likeliest.
 
         allowed_V: bool, the tokens that may come; None for all. Raises HanlinError when none may."""
         if self.sampling.is_greedy:
-            return torch.zeros_like(logits_V, dtype=torch.float32).index_fill(
-                0, self._likeliest(logits_V, allowed_V), 1
-            )
+            likeliest = self._likeliest(logits_V, allowed_V)
+            return torch.zeros_like(logits_V, dtype=torch.float32).index_fill(0, likeliest, 1.0)
         left = self._left(logits_V, allowed_V)
-        return torch.zeros_like(logits_V, dtype=torch.float32).index_copy(0, left.ids, left.probabilities)
+        return left.probabilities.new_zeros(len(logits_V)).index_copy(0, left.ids, left.probabilities)
 
     def draw(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None = None) -> int:
         """One id of `distribution`'s. It is not taken as seen before `saw` says so."""
@@ -140,28 +137,27 @@ class Sampler:
         left = self._left(logits_V, allowed_V)
         # One number a draw, whatever the vocabulary: the sum of probabilities that first exceeds it.
         sums_N = left.probabilities.cumsum(-1, dtype=torch.float64)
-        drawn = torch.rand((), dtype=torch.float64, generator=self._random).item() * sums_N[-1:]
+        drawn = torch.rand((), dtype=torch.float64, generator=self.random).item() * sums_N[-1:]
         place = int(torch.searchsorted(sums_N, drawn, right=True))
         return int(left.ids[min(place, len(sums_N) - 1)])
 
     def saw(self, token: int) -> None:
         """The reply's next token. Mirostat takes it as a draw from the latest distribution."""
         if self._num_seen == len(self._ids):
-            self._ids = torch.cat([self._ids, torch.empty(len(self._ids) + 64, dtype=torch.long)])
+            self._ids = np.concatenate([self._ids, np.empty(len(self._ids) + 64, dtype=np.int64)])
         self._ids[self._num_seen] = token
         self._num_seen += 1
-        if self._drawn_from is not None:
-            probability = float(self._drawn_from.probabilities[self._drawn_from.ids == token].sum())
+        if self._latest is not None:
+            probability = float(self._latest.probabilities[self._latest.ids == token].sum())
             if probability > 0:
-                self._mu = mirostat.next_mu(
-                    self._mu, probability, self.sampling.mirostat_tau, self.sampling.mirostat_eta
-                )
-            self._drawn_from = None
+                s = self.sampling
+                self._mu = mirostat.next_mu(self._mu, probability, s.mirostat_tau, s.mirostat_eta)
+            self._latest = None
 
     def copy(self) -> Sampler:
         """The same state to go on from by itself; random numbers come from the same generator."""
         other = copy(self)
-        other._ids = self._ids.clone()
+        other._ids = self._ids.copy()
         return other
 
     def _likeliest(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
@@ -186,14 +182,14 @@ class Sampler:
             logits_N, ids = logits_N[places], places if ids is None else ids[places]
         if ids is None:
             ids = torch.arange(len(logits_N), device=logits_N.device)
-        left = Candidates(ids, logits_N.softmax(-1))
-        self._drawn_from = left if self.sampling.mirostat else None
+        left = Candidates(ids, top_p.log_probabilities(logits_N).exp())
+        self._latest = left if self.sampling.mirostat else None
         return left
 
     def _penalised(self, logits_V: torch.Tensor) -> torch.Tensor:
         """After what depends on the text so far."""
-        s, logits_V = self.sampling, logits_V.float()
-        seen = self._ids[: self._num_seen].to(logits_V.device)
+        s, logits_V = self.sampling, logits_V.to(torch.promote_types(logits_V.dtype, torch.float32))
+        seen = torch.from_numpy(self._ids[: self._num_seen]).to(logits_V.device)
         reply = seen[self._num_prompt :]
         if s.repetition_penalty != 1 and len(seen):
             logits_V = repetition.penalise(logits_V, seen, s.repetition_penalty)
@@ -223,6 +219,11 @@ class Sampler:
                 yield partial(typical.keep, mass=s.typical_p)
 
 
+def breakers_of(sampling: Sampling, tokenizer: Tokenizer) -> Collection[tuple[int, ...]]:
+    """A sampler's `breakers`, for texts of this tokenizer."""
+    return dry.breaker_runs(tokenizer, sampling.dry_breakers) if sampling.dry_multiplier else ()
+
+
 class Candidates(NamedTuple):
     """Token ids (N,) int64, ascending, and their probabilities (N,) float32, summing to 1."""
 
@@ -236,57 +237,5 @@ def _check_something_is_left(largest_logit: torch.Tensor) -> None:
             "No token may come next: what the reply has to look like and what it must not repeat leave nothing.",
             "a schema, regex, grammar or choice that can be met, and no_repeat_ngram=0 beside one",
             "hanlin generate …  without no_repeat_ngram, or with a wider form",
-            "docs/chat.md",
+            "docs/generate.md",
         )
-
-
-def next_token(logits_V: torch.Tensor, seen: torch.Tensor, sampling: Sampling, random: torch.Generator | None) -> int:
-    """Draw one id. logits (V); seen: ids of prompt and reply so far, for the repetition penalty."""
-    logits_V = penalise_repetition(logits_V.float(), seen, sampling.repetition_penalty)
-    if sampling.temperature < COLDEST:
-        return int(logits_V.argmax())
-    probabilities_V = distribution(logits_V, sampling)
-    return int(torch.multinomial(probabilities_V, 1, generator=random))
-
-
-def distribution(logits_V: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """The filtered distribution, (V), summing to 1."""
-    # COLDEST keeps this finite: float32 holds any model's logits times a million.
-    logits_V = logits_V / sampling.temperature
-    logits_V = keep_top_k(logits_V, sampling.top_k)
-    logits_V = keep_top_p(logits_V, sampling.top_p)
-    logits_V = keep_min_p(logits_V, sampling.min_p)
-    return logits_V.softmax(-1)
-
-
-def penalise_repetition(logits_V: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Keskar et al. 2019, https://arxiv.org/abs/1909.05858: z/θ for z > 0, z·θ otherwise, for ids in `seen`."""
-    if penalty == 1.0 or not len(seen):
-        return logits_V
-    chosen = logits_V[seen]
-    return logits_V.index_put((seen,), torch.where(chosen > 0, chosen / penalty, chosen * penalty))
-
-
-def keep_top_k(logits_V: torch.Tensor, k: int) -> torch.Tensor:
-    """Fan et al. 2018, https://arxiv.org/abs/1805.04833."""
-    if k == 0 or k >= len(logits_V):
-        return logits_V
-    return logits_V.masked_fill(logits_V < logits_V.topk(k).values[-1], -torch.inf)
-
-
-def keep_top_p(logits_V: torch.Tensor, p: float) -> torch.Tensor:
-    """Holtzman et al. 2019, https://arxiv.org/abs/1904.09751: the smallest set of likeliest tokens with mass ≥ p."""
-    if p >= 1:
-        return logits_V
-    ascending, order = logits_V.sort()
-    outside = ascending.softmax(-1).cumsum(-1) <= 1 - p
-    outside[-1] = False
-    return logits_V.masked_fill(torch.zeros_like(outside).scatter(0, order, outside), -torch.inf)
-
-
-def keep_min_p(logits_V: torch.Tensor, p: float) -> torch.Tensor:
-    """Nguyen et al. 2024, https://arxiv.org/abs/2407.01082: tokens with probability ≥ p · the greatest."""
-    if p == 0:
-        return logits_V
-    probabilities_V = logits_V.softmax(-1)
-    return logits_V.masked_fill(probabilities_V < p * probabilities_V.max(), -torch.inf)
