@@ -29,8 +29,8 @@ def cache_blocks(model: Any, context: int, options: EngineOptions) -> int:
     is free. Raises HanlinError where not even one block fits, or what was asked for doesn't."""
     each = bytes_per_token(model, options.cache) * options.block_tokens
     per_text = -(-context // options.block_tokens)
-    if not each:  # recurrent: a text's memory doesn't grow; blocks only count tokens
-        return per_text * options.max_streams
+    if not each:  # recurrent: a text's memory doesn't grow
+        return 0
     free = free_bytes(model.embed_tokens.weight.device)
     wanted = -(-options.cache_tokens // options.block_tokens) or per_text * options.max_streams
     affordable = int(free * (0.9 if options.cache_tokens else options.memory_share)) // each

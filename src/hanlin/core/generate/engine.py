@@ -45,7 +45,7 @@ class Engine:
         self.line: Line[Ticket] = Line()
         self.reading: deque[Text] = deque()
         self.writing: list[Text] = []
-        self.speculator: Speculator | None = speculator_of(self.loaded, self.options)
+        self.speculator: Speculator | None = speculator_of(self.loaded, self.options, self.memory, self.blocks)
         self._masks = ThreadPoolExecutor(1, thread_name_prefix="hanlin-masks")
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, client: str = "") -> Ticket:
@@ -112,7 +112,7 @@ class Engine:
                 "shorten the prompt",
                 "docs/generate.md",
             )
-        if self.blocks.needed(self._longest(ticket)) > self.blocks.num_blocks:
+        if self._needed(self._longest(ticket)) > self.blocks.num_blocks:
             raise HanlinError(
                 f"Prompt and reply may come to {self._longest(ticket)} tokens; the cache holds {self.capacity}.",
                 "a request the cache can hold",
@@ -140,13 +140,17 @@ class Engine:
     def _longest(self, ticket: Ticket) -> int:
         return min(self.loaded.context, len(ticket.prompt) + ticket.sampling.max_tokens)
 
+    def _needed(self, num_tokens: int) -> int:
+        """Blocks for so many tokens; none where a text's memory doesn't grow."""
+        return 0 if self.memory.recurrent else self.blocks.needed(num_tokens)
+
     def _admit(self) -> None:
         """Begin with those in line while there is a place and, at its longest, room for each: nobody who has begun
         ever has to wait for room."""
         while len(self.line) and self._num_places:
             ticket = self.line.peek()
             found = self.blocks.find(ticket.prompt[:-1]) if self._shares_blocks else []
-            reserved = self.blocks.needed(self._longest(ticket))
+            reserved = self._needed(self._longest(ticket))
             promised = sum(text.reserved - len(text.blocks) for text in (*self.reading, *self.writing))
             if reserved - len(found) > self.blocks.num_available - promised:
                 self.blocks.release(found)
@@ -233,7 +237,7 @@ class Engine:
         """Read as many new tokens of each text; their normed states (B, T, C)."""
         T = len(new[0])
         for text in texts:
-            while len(text.blocks) < self.blocks.needed(text.length + T):
+            while len(text.blocks) < self._needed(text.length + T):
                 text.blocks.append(self.blocks.take(text.blocks[-1] if text.blocks else None))
         batch = Batch(self.memory, texts, T)
         hidden_BTC = self.model.hidden(torch.tensor([list(ids) for ids in new], device=self.memory.device), batch)

@@ -100,6 +100,12 @@ class Memory:
         """Whether any layer keeps a state that can't be taken back token by token."""
         return None in self.pages
 
+    def first(self, num_layers: int) -> Memory:
+        """The same places, for a model of the first layers alone."""
+        part = copy.copy(self)
+        part.pages, part._templates = self.pages[:num_layers], self._templates[:num_layers]
+        return part
+
     def fresh_state(self, layer: int) -> Any:
         """An object for the recurrent state of one layer, its tensors to be put."""
         return copy.deepcopy(self._templates[layer])
@@ -160,16 +166,15 @@ class Batch:
 
     def _slots(self) -> torch.Tensor:
         """Of the new tokens of all rows, one after the other."""
+        if self._memory.recurrent:
+            return torch.empty(0, dtype=torch.int64)
         size, T = self._memory.block_tokens, self._num_tokens
         places = (
             (row.blocks[place // size] * size + place % size)
             for row in self._rows
             for place in range(row.length, row.length + T)
         )
-        return torch.tensor(list(places) if self._has_pages() else [], dtype=torch.int64, device=self._memory.device)
-
-    def _has_pages(self) -> bool:
-        return any(pages is not None for pages in self._memory.pages)
+        return torch.tensor(list(places), dtype=torch.int64, device=self._memory.device)
 
     def _state(self, layer: int, pages: Pages | None) -> Any:
         if pages is not None:
