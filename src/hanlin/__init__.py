@@ -7,16 +7,18 @@ for piece in hanlin.generate(model, "人民之自由", max_tokens=64, temperatur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from hanlin.core.generate.engine import Engine
     from hanlin.core.model.pretrained import Pretrained
     from hanlin.core.run.artifact import Artifact
 
-__all__ = ["__version__", "chat", "engine", "generate", "load", "make"]
+__all__ = ["__version__", "chat", "embed", "engine", "generate", "load", "make"]
 __version__ = "0.1.0"
 
 
@@ -67,6 +69,13 @@ def _texts(
     if isinstance(model, Engine):
         return (piece.text for piece in model.stream(prompt_of(model.loaded), sampling))
     return (piece.text for piece in stream(model, prompt_of(model), sampling))
+
+
+def embed(model: Pretrained, texts: Sequence[str], **options: Any) -> torch.Tensor:
+    """Vectors of length 1 by an encoder, (N, C). Keywords: pool ("mean" or "first"), batch_tokens."""
+    from hanlin.core.generate.embedding import embed as embed_texts
+
+    return embed_texts(model, texts, **options)
 
 
 def make(room: str, out: str | Path, **values: Any) -> Artifact:

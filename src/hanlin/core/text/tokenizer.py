@@ -155,6 +155,14 @@ class Tokenizer:
             encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._start.corrected(encoding.ids, text) for encoding, text in zip(encodings, texts, strict=True)]
 
+    def encode_framed(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of whole texts with the tokens the model expects around one ([CLS] … [SEP] of an encoder), uncut."""
+        with self._lock:
+            self.backend.encode_special_tokens = True
+            self.backend.no_truncation()
+            self.backend.no_padding()
+            return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
+
     @cached_property
     def _start(self) -> PlainText:
         return PlainText(self.backend)
