@@ -13,7 +13,7 @@ import torch
 
 from hanlin.core.generate.strategies import top_k
 from hanlin.core.generate.strategies.largest import largest
-from hanlin.core.generate.strategies.top_p import log_probabilities
+from hanlin.core.generate.strategies.log_probabilities import log_probabilities
 
 ZIPF_TOKENS = 100
 """m: from how many of the likeliest tokens version 1 estimates Zipf's exponent."""

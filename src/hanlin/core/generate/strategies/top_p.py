@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 
 from hanlin.core.generate.strategies.largest import largest
+from hanlin.core.generate.strategies.log_probabilities import log_probabilities
 
 LOOK = 256
 """How many of the likeliest are sorted first. A model that knows what it says needs a few dozen."""
@@ -24,13 +25,6 @@ def keep(logits_N: torch.Tensor, p: float) -> torch.Tensor:
     inside_N = logits_N > edge
     inside_N[at_edge_N.nonzero()[-num_at_edge:, 0]] = True
     return inside_N.nonzero()[:, 0]
-
-
-def log_probabilities(logits_N: torch.Tensor) -> torch.Tensor:
-    """z − log Σ exp z. torch's softmax adds up a large vocabulary in 16 long sums, 3e-5 off; logsumexp in pairs."""
-    # Numbers near 0 are rounded least.
-    logits_N = logits_N - logits_N.max()
-    return logits_N - logits_N.logsumexp(-1)
 
 
 def reach(rank_N: torch.Tensor, log_probabilities_N: torch.Tensor, mass: float) -> torch.Tensor:

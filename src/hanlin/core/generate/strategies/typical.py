@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import torch
 
-from hanlin.core.generate.strategies.top_p import log_probabilities, reach
+from hanlin.core.generate.strategies.log_probabilities import log_probabilities
+from hanlin.core.generate.strategies.top_p import reach
 
 
 def keep(logits_N: torch.Tensor, mass: float) -> torch.Tensor:
