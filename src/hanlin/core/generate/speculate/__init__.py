@@ -13,7 +13,9 @@ from typing import Protocol
 
 import torch
 
+from hanlin.core.generate.blocks import Blocks
 from hanlin.core.generate.options import EngineOptions
+from hanlin.core.generate.paged import Memory
 from hanlin.core.generate.text import Text
 from hanlin.core.model.pretrained import Pretrained
 
@@ -42,10 +44,18 @@ def room(text: Text, num_draft: int) -> int:
     return max(0, min(num_draft, text.reply.num_left - 1))
 
 
-def speculator_of(loaded: Pretrained, options: EngineOptions) -> Speculator | None:
-    """What the options name; None without."""
+def speculator_of(loaded: Pretrained, options: EngineOptions, memory: Memory, blocks: Blocks) -> Speculator | None:
+    """What the options name; None without. memory, blocks: the engine's own."""
     if options.speculate == "lookup":
         from hanlin.core.generate.speculate.lookup import Lookup
 
         return Lookup(options.num_draft)
+    if options.speculate == "draft":
+        from hanlin.core.generate.speculate.draft import open_small
+
+        return open_small(loaded, options, blocks.num_blocks)
+    if options.speculate == "early":
+        from hanlin.core.generate.speculate.early import Early
+
+        return Early(loaded, options, memory, blocks)
     return None
