@@ -8,6 +8,7 @@ bucket of its own, heads tied and not, scaled and not.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,17 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.models.t5.modeling_t5 import T5Attention
 
+from hanlin.core.generate.engine import Engine
+from hanlin.core.generate.sampling import GREEDY
+from hanlin.core.generate.stream import generate_ids
 from hanlin.core.model.checkpoint_files import WEIGHTS_FILE
-from hanlin.core.model.encoder_decoder import EncoderDecoder, greedy
+from hanlin.core.model.encoder_decoder import EncoderDecoder
 from hanlin.core.model.equality import compare_gradients, compare_states, difference, row_of, with_states, worst
 from hanlin.core.model.families import t5
 from hanlin.core.model.positions.relative import buckets
-from hanlin.core.model.pretrained import CONFIG_FILE, load_model, save_model
+from hanlin.core.model.pretrained import CONFIG_FILE, Pretrained, load_model, save_model
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.tokenizer import Tokenizer
 
 TOLERANCE = 1e-5
 BF16_BOUND = 0.03
@@ -199,17 +204,32 @@ def test_bfloat16_is_close(values: dict[str, Any], own_head: bool, seed: int) ->
 
 
 @settings(max_examples=8)
-@given(configs(), heads, st.integers(1, 20), st.integers(0, 15), seeds)
-def test_greedy_is_their_generate(
-    values: dict[str, Any], own_head: bool, num_source: int, stop_at: int, seed: int
+@given(
+    values=configs(),
+    own_head=heads,
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=3),
+    stop_at=st.integers(0, 15),
+    seed=seeds,
+)
+def test_what_the_engine_writes_is_their_generate(
+    tiny_tokenizer: Tokenizer, values: dict[str, Any], own_head: bool, lengths: list[int], stop_at: int, seed: int
 ) -> None:
-    """With one of the ids it would write as the stop. Theirs without a cache: its size is the encoder's depth."""
+    """Several sources at once, with one of the ids the first would write as the stop. Theirs without a cache: its size
+    is the encoder's depth."""
     theirs = reference(values, own_head, seed)
-    ours, _ = ours_of(theirs)
-    source = random_ids(ours.vocab_size, 1, num_source, seed)
-    stop = list(greedy(ours, source[0].tolist(), START, -1, 16))[stop_at]
-    found = theirs.generate(source, max_new_tokens=16, do_sample=False, use_cache=False, eos_token_id=stop)
-    assert [START, *greedy(ours, source[0].tolist(), START, stop, 16)] == found[0].tolist()
+    ours, family = ours_of(theirs)
+    sources = [random_ids(ours.vocab_size, 1, length, seed + number) for number, length in enumerate(lengths)]
+    plain = Tokenizer(tiny_tokenizer.backend, {**tiny_tokenizer.settings, "chat_template": None})
+    loaded = Pretrained(ours, plain, family, Path("t5"), {"eos_token_id": 10**9})
+    sampling = GREEDY.model_copy(update={"max_tokens": 16})
+    stop = list(generate_ids(loaded, sources[0][0].tolist(), sampling))[stop_at]
+    engine = Engine(replace(loaded, generation={"eos_token_id": stop}))
+    tickets = [engine.submit(source[0].tolist(), sampling) for source in sources]
+    while engine.busy:
+        engine.step()
+    for ticket, source in zip(tickets, sources):
+        found = theirs.generate(source, max_new_tokens=16, do_sample=False, use_cache=False, eos_token_id=stop)
+        assert [START, *(piece.token for piece in ticket.pieces)] == found[0].tolist()
 
 
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,12 +13,12 @@ from hanlin.core.run.errors import HanlinError
 
 
 def refuse_unfit(loaded: Pretrained) -> None:
-    """Raises HanlinError for a model that doesn't continue text."""
+    """Raises HanlinError for a model that doesn't write text."""
     kind = getattr(loaded.family, "KIND", "decoder")
-    if kind != "decoder":
+    if kind == "encoder":
         raise HanlinError(
-            f"{loaded.path} is an {kind}: it doesn't continue text.",
-            "a decoder",
+            f"{loaded.path} is an {kind}: it doesn't write text.",
+            "a decoder or an encoder-decoder",
             "hanlin show model …  says what a folder holds",
             "docs/families.md",
         )

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from typing import Any
+
 import torch
 
 from hanlin.core.generate.blocks import Blocks
@@ -19,12 +21,13 @@ from hanlin.core.generate.capacity import cache_blocks, refuse_unfit
 from hanlin.core.generate.line import Line
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.paged import Batch, Memory
-from hanlin.core.generate.reply import Piece, Reply
-from hanlin.core.generate.sampling import Sampler, Sampling
+from hanlin.core.generate.reply import Piece, Reply, TextFilter
+from hanlin.core.generate.sampling import Sampler, Sampling, breakers_of
 from hanlin.core.generate.snapshots import Snapshots, States
 from hanlin.core.generate.speculate import Draft, Speculator, speculator_of
 from hanlin.core.generate.speculate.accept import next_token
 from hanlin.core.generate.text import Constraint, Text, Ticket
+from hanlin.core.model.encoder_decoder import EncoderDecoder
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.errors import HanlinError
 
@@ -32,13 +35,13 @@ Masks = dict[Text, "Future[torch.Tensor | None]"]
 
 
 class Engine:
-    """Texts of one model. Raises HanlinError for a model that doesn't continue text."""
+    """Texts of one model. Raises HanlinError for a model that doesn't write text."""
 
     def __init__(self, loaded: Pretrained, options: EngineOptions | None = None):
         refuse_unfit(loaded)
         self.options = options or EngineOptions()
         self.loaded = prepared(loaded, self.options.weights)
-        self.model = self.loaded.model
+        self.model: Any = self.loaded.model
         self.blocks = Blocks(cache_blocks(self.model, loaded.context, self.options), self.options.block_tokens)
         self.memory = Memory(self.model, self.blocks.num_blocks, self.options.block_tokens, self.options.cache)
         self.snapshots = Snapshots()
@@ -138,7 +141,13 @@ class Engine:
         return max(0, self.options.max_streams - len(self.reading) - len(self.writing))
 
     def _longest(self, ticket: Ticket) -> int:
-        return min(self.loaded.context, len(ticket.prompt) + ticket.sampling.max_tokens)
+        begun = 1 if self._reads_sources else len(ticket.prompt)
+        return min(self.loaded.context, begun + ticket.sampling.max_tokens)
+
+    @property
+    def _reads_sources(self) -> bool:
+        """Whether the model reads the prompt apart from what it writes."""
+        return isinstance(self.model, EncoderDecoder)
 
     def _needed(self, num_tokens: int) -> int:
         """Blocks for so many tokens; none where a text's memory doesn't grow."""
@@ -164,18 +173,18 @@ class Engine:
 
     @property
     def _shares_blocks(self) -> bool:
-        return self.options.share_prefixes and not self.memory.recurrent
+        return self.options.share_prefixes and not self.memory.recurrent and not self._reads_sources
 
     def _begin(self, ticket: Ticket, found: list[int], reserved: int) -> Text:
-        sampling = ticket.sampling
+        loaded, sampling = self.loaded, ticket.sampling
+        begun = [start_id(loaded)] if self._reads_sources else ticket.prompt
+        longest = self._longest(ticket) - len(begun)
         text = Text(
             ticket,
-            list(ticket.prompt),
-            Sampler(sampling, ticket.prompt),
-            Reply(
-                self.loaded.tokenizer, self.loaded.stop_ids, sampling.stop, self._longest(ticket) - len(ticket.prompt)
-            ),
-            constraint(sampling, self.loaded),
+            list(begun),
+            Sampler(sampling, begun, breakers_of(sampling, loaded.tokenizer)),
+            Reply(loaded.tokenizer, loaded.stop_ids, sampling.stop, longest, wording(sampling)),
+            constraint(sampling, loaded),
             reserved,
             blocks=found,
             states=self.memory.empty_states(),
@@ -240,16 +249,27 @@ class Engine:
             while len(text.blocks) < self._needed(text.length + T):
                 text.blocks.append(self.blocks.take(text.blocks[-1] if text.blocks else None))
         batch = Batch(self.memory, texts, T)
-        hidden_BTC = self.model.hidden(torch.tensor([list(ids) for ids in new], device=self.memory.device), batch)
+        ids_BT = torch.tensor([list(ids) for ids in new], device=self.memory.device)
+        hidden_BTC = self._with_sources(texts, ids_BT) if self._reads_sources else self.model.hidden(ids_BT, batch)
         batch.keep_states()
         for text in texts:
             text.length += T
             self._share(text)
         return hidden_BTC
 
+    def _with_sources(self, texts: Sequence[Text], ids_BT: torch.Tensor) -> torch.Tensor:
+        """One text after the other: each looks at a source of its own length."""
+        model, states = self.model, []
+        assert isinstance(model, EncoderDecoder)
+        for text, ids_T in zip(texts, ids_BT):
+            if text.source is None:
+                text.source = model.encode(torch.tensor([text.ticket.prompt], device=self.memory.device))
+            states.append(model.hidden(ids_T[None], text.source, Batch(self.memory, [text], len(ids_T))))
+        return torch.cat(states)
+
     def _share(self, text: Text) -> None:
         """Let others find what has been read."""
-        if not self.options.share_prefixes or text.length > len(text.ids):
+        if not self.options.share_prefixes or self._reads_sources or text.length > len(text.ids):
             return
         if self.memory.recurrent:
             if text.length < len(text.ticket.prompt):
@@ -340,6 +360,12 @@ class Engine:
             self.speculator.drop(text)
 
 
+def start_id(loaded: Pretrained) -> int:
+    """What an encoder-decoder's target begins with."""
+    named = (source.get("decoder_start_token_id") for source in (loaded.generation, loaded.model.config))
+    return next((token for token in named if token is not None), 0)
+
+
 def prepared(loaded: Pretrained, weights: str) -> Pretrained:
     if weights == "keep":
         return loaded
@@ -354,6 +380,14 @@ def constraint(sampling: Sampling, loaded: Pretrained) -> Constraint | None:
     from hanlin.core.generate.constrain import constraint_of
 
     return constraint_of(sampling, loaded)
+
+
+def wording(sampling: Sampling) -> TextFilter | None:
+    if not sampling.wording:
+        return None
+    from hanlin.core.generate.constrain.wording import Wording
+
+    return Wording()
 
 
 def not_numbers() -> HanlinError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hanlin.core.text.tokenizer import StreamDecoder, Tokenizer
 
@@ -19,13 +20,29 @@ class Piece:
     token: int = -1
 
 
+class TextFilter(Protocol):
+    """Changes a text while it is being written; `finish` gives what it still holds."""
+
+    def push(self, text: str) -> str: ...
+
+    def finish(self) -> str: ...
+
+
 class Reply:
     """Tokens in, pieces out. Text that may be the start of a stop text is held back until it is known.
 
-    max_tokens: after so many it ends with "length".
+    max_tokens: after so many it ends with "length". wording: what is read goes through it; stop texts don't.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop_ids: Collection[int], stops: Sequence[str], max_tokens: int):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop_ids: Collection[int],
+        stops: Sequence[str],
+        max_tokens: int,
+        wording: TextFilter | None = None,
+    ):
+        self._wording = wording
         self._decoder = StreamDecoder(tokenizer)
         self._stop_ids, self._stops, self._max_tokens = stop_ids, stops, max_tokens
         self._held = ""
@@ -47,10 +64,15 @@ class Reply:
         cut = find_stop(self._held, self._stops)
         if cut is not None or ended:
             finish = "stop" if stopped or cut is not None else "length"
-            return Piece(self._held[:cut], self.num_tokens, finish, token)
+            return Piece(self._worded(self._held[:cut], ends=True), self.num_tokens, finish, token)
         safe = len(self._held) - possible_start(self._held, self._stops)
         text, self._held = self._held[:safe], self._held[safe:]
-        return Piece(text, self.num_tokens, "", token)
+        return Piece(self._worded(text), self.num_tokens, "", token)
+
+    def _worded(self, text: str, ends: bool = False) -> str:
+        if self._wording is None:
+            return text
+        return self._wording.push(text) + (self._wording.finish() if ends else "")
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int | None:

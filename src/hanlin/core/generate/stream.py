@@ -34,5 +34,7 @@ def chat_prompt(loaded: Pretrained, messages: Sequence[Message]) -> list[int]:
 
 def text_prompt(loaded: Pretrained, text: str) -> list[int]:
     """Ids of plain text as a document's beginning, as in pretraining: BOS once where the model expects it, else what
-    stands before a document."""
+    stands before a document. An encoder-decoder reads it as a whole, its end marked."""
+    if getattr(loaded.family, "KIND", "decoder") == "encoder-decoder":
+        return loaded.tokenizer.encode_framed([text])[0]
     return [loaded.tokenizer.document_id, *loaded.tokenizer.encode(text)]

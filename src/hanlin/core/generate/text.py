@@ -11,6 +11,7 @@ import torch
 
 from hanlin.core.generate.reply import Piece, Reply
 from hanlin.core.generate.sampling import Sampler, Sampling
+from hanlin.core.model.cross_attention import Source
 
 
 class Constraint(Protocol):
@@ -47,7 +48,8 @@ class Ticket:
 class Text:
     """The engine's end. ids: prompt and reply; the first `length` are cached, in `blocks` and `states`.
 
-    reserved: blocks it may come to hold. named: blocks that others can find.
+    reserved: blocks it may come to hold. named: blocks that others can find. source: what an encoder-decoder has read;
+    then `ids` are the start token and the reply.
     """
 
     ticket: Ticket
@@ -60,6 +62,7 @@ class Text:
     states: list[list[torch.Tensor]] = field(default_factory=list)
     length: int = 0
     named: int = 0
+    source: Source | None = None
 
     @property
     def unread(self) -> Sequence[int]:

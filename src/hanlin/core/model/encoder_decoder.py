@@ -3,13 +3,13 @@ the target. Families hand it its parts. Vaswani et al. 2017, https://arxiv.org/a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from hanlin.core.model.cache import Cache
+from hanlin.core.model.cache import AnyCache, Cache
 from hanlin.core.model.cross_attention import Source
 from hanlin.core.model.decoder import plain_layer, tie
 from hanlin.core.model.entry import PlainEntry
@@ -34,7 +34,7 @@ class Stack(nn.Module):
         self.norm = norm
         self.run_layer = plain_layer
 
-    def forward(self, x_BTC: torch.Tensor, reading: Reading, cache: Cache | None, *sources: Source) -> torch.Tensor:
+    def forward(self, x_BTC: torch.Tensor, reading: Reading, cache: AnyCache | None, *sources: Source) -> torch.Tensor:
         """sources: what each block looks at besides, nothing in an encoder."""
         x_BTC = self.entry(x_BTC, reading)
         for number, layer in enumerate(self.layers):
@@ -91,7 +91,7 @@ class EncoderDecoder(nn.Module):
         self,
         target_ids_BT: torch.Tensor,
         source: Source,
-        cache: Cache | None = None,
+        cache: AnyCache | None = None,
         target_present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Logits. With a cache, the ids are the tokens after the cached ones; `source` then is the same object at each
@@ -102,7 +102,7 @@ class EncoderDecoder(nn.Module):
         self,
         target_ids_BT: torch.Tensor,
         source: Source,
-        cache: Cache | None = None,
+        cache: AnyCache | None = None,
         target_present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The decoder's normed state before the head, (B, T, C)."""
@@ -147,20 +147,3 @@ class EncoderDecoder(nn.Module):
     def num_parameters(self) -> int:
         """Tied weights counted once."""
         return sum(p.numel() for p in self.parameters())
-
-
-def greedy(
-    model: EncoderDecoder, source_ids: Sequence[int], start_id: int, stop_id: int, max_tokens: int
-) -> Iterator[int]:
-    """The likeliest next id, again and again, until `stop_id` (given out last) or `max_tokens`."""
-    device = model.embed_tokens.weight.device
-    with torch.inference_mode():
-        source = model.encode(torch.tensor([list(source_ids)], device=device))
-    cache, token = model.new_cache(1, max_tokens), start_id
-    for _ in range(max_tokens):
-        # Entered anew for each token: over a yield, the caller would be in it.
-        with torch.inference_mode():
-            token = int(model.decode(torch.tensor([[token]], device=device), source, cache)[0, -1].argmax())
-        yield token
-        if token == stop_id:
-            return
