@@ -14,7 +14,7 @@ import torch
 
 from hanlin.core.generate.continuations import Continuations
 from hanlin.core.generate.strategies.largest import largest
-from hanlin.core.generate.strategies.log_probabilities import log_probabilities
+from hanlin.core.generate.strategies.softmax import log_probabilities
 from hanlin.core.model.pretrained import Pretrained
 
 EarlyStopping = bool | Literal["never"]

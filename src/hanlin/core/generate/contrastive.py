@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from hanlin.core.generate.continuations import Continuations
 from hanlin.core.generate.strategies.largest import largest
-from hanlin.core.generate.strategies.log_probabilities import log_probabilities
+from hanlin.core.generate.strategies.softmax import probabilities
 from hanlin.core.model.pretrained import Pretrained
 
 
@@ -26,12 +26,12 @@ def contrastive_search(loaded: Pretrained, prompt: Sequence[int], k: int, alpha:
     logits_V = texts.logits(texts.prompt_TC[-1:])[0]
     reply: list[int] = []
     while len(reply) < texts.budget:
-        values_k, ids_k = largest(log_probabilities(logits_V), min(k, len(logits_V)))
+        shares_k, ids_k = largest(probabilities(logits_V), min(k, len(logits_V)))
         texts.select([0] * len(ids_k))
         states_kC = texts.read(ids_k.tolist())
         directions_kC = F.normalize(states_kC.float(), dim=-1)
         likeness_k = (directions_kC @ directions_SC.mT).amax(dim=1)
-        best = int(((1 - alpha) * values_k.exp() - alpha * likeness_k).argmax())
+        best = int(((1 - alpha) * shares_k - alpha * likeness_k).argmax())
         reply.append(int(ids_k[best]))
         if reply[-1] in loaded.stop_ids:
             break

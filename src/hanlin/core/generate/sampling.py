@@ -23,7 +23,7 @@ from hanlin.core.generate.strategies import (
     top_p,
     typical,
 )
-from hanlin.core.generate.strategies.log_probabilities import log_probabilities
+from hanlin.core.generate.strategies.softmax import probabilities
 from hanlin.core.generate.strategies.temperature import COLDEST
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import HanlinError
@@ -183,7 +183,7 @@ class Sampler:
             logits_N, ids = logits_N[places], places if ids is None else ids[places]
         if ids is None:
             ids = torch.arange(len(logits_N), device=logits_N.device)
-        left = Candidates(ids, log_probabilities(logits_N).exp())
+        left = Candidates(ids, probabilities(logits_N))
         self._latest = left if self.sampling.mirostat else None
         return left
 

@@ -13,7 +13,7 @@ import torch
 
 from hanlin.core.generate.strategies import top_k
 from hanlin.core.generate.strategies.largest import largest
-from hanlin.core.generate.strategies.log_probabilities import log_probabilities
+from hanlin.core.generate.strategies.softmax import weights
 
 ZIPF_TOKENS = 100
 """m: from how many of the likeliest tokens version 1 estimates Zipf's exponent."""
@@ -21,9 +21,9 @@ ZIPF_TOKENS = 100
 
 def keep_by_surprise(logits_N: torch.Tensor, mu: float) -> torch.Tensor:
     """Version 2. Places of those kept, ascending: {i : −log₂ P_i ≤ μ}, and at least the likeliest."""
-    log_probabilities_N = log_probabilities(logits_N)
-    floor = torch.minimum(log_probabilities_N.max(), logits_N.new_tensor(-mu * math.log(2)))
-    return (log_probabilities_N >= floor).nonzero()[:, 0]
+    weights_N = weights(logits_N)
+    floor = (weights_N.sum() * 2.0 ** min(-mu, 0.0)).clamp(max=1.0)
+    return (weights_N >= floor).nonzero()[:, 0]
 
 
 def keep_by_rank(logits_N: torch.Tensor, mu: float, vocab_size: int) -> torch.Tensor:
