@@ -12,22 +12,18 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from typing import Any
-
 import torch
 
-from hanlin.core.generate.blocks import Blocks
-from hanlin.core.generate.capacity import cache_blocks, refuse_unfit
+from hanlin.core.generate.capacity import refuse_unfit
 from hanlin.core.generate.line import Line
 from hanlin.core.generate.options import EngineOptions
-from hanlin.core.generate.paged import Batch, Memory
-from hanlin.core.generate.reply import Piece, Reply, TextFilter
+from hanlin.core.generate.passes import Passes
+from hanlin.core.generate.reply import Piece, Reply
+from hanlin.core.generate.requests import constraint, first_ids, longest, refuse_too_long, wording
 from hanlin.core.generate.sampling import Sampler, Sampling, breakers_of
-from hanlin.core.generate.snapshots import Snapshots, States
 from hanlin.core.generate.speculate import Draft, Speculator, speculator_of
 from hanlin.core.generate.speculate.accept import next_token
-from hanlin.core.generate.text import Constraint, Text, Ticket
-from hanlin.core.model.encoder_decoder import EncoderDecoder
+from hanlin.core.generate.text import Text, Ticket
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.errors import HanlinError
 
@@ -41,10 +37,8 @@ class Engine:
         refuse_unfit(loaded)
         self.options = options or EngineOptions()
         self.loaded = prepared(loaded, self.options.weights)
-        self.model: Any = self.loaded.model
-        self.blocks = Blocks(cache_blocks(self.model, loaded.context, self.options), self.options.block_tokens)
-        self.memory = Memory(self.model, self.blocks.num_blocks, self.options.block_tokens, self.options.cache)
-        self.snapshots = Snapshots()
+        self.passes = Passes(self.loaded, self.options)
+        self.model, self.blocks, self.memory = self.passes.model, self.passes.blocks, self.passes.memory
         self.line: Line[Ticket] = Line()
         self.reading: deque[Text] = deque()
         self.writing: list[Text] = []
@@ -58,7 +52,14 @@ class Engine:
         when too many wait.
         """
         ticket = Ticket(list(prompt), sampling, client)
-        self._refuse(ticket)
+        refuse_too_long(self.loaded, self.passes, ticket)
+        if len(self.line) >= self.options.max_waiting + self._num_places:
+            raise HanlinError(
+                f"{len(self.line)} requests wait already.",
+                f"at most {self.options.max_waiting}",
+                "try again soon, or engine.max_waiting=… with a larger number",
+                "docs/generate.md",
+            )
         self.line.add(ticket, client)
         return ticket
 
@@ -106,60 +107,18 @@ class Engine:
         finally:
             self.cancel(ticket)
 
-    def _refuse(self, ticket: Ticket) -> None:
-        context, length = self.loaded.context, len(ticket.prompt)
-        if not 0 < length < context:
-            raise HanlinError(
-                f"The prompt has {length} tokens.",
-                f"1 to {context - 1} tokens for this model",
-                "shorten the prompt",
-                "docs/generate.md",
-            )
-        if self._needed(self._longest(ticket)) > self.blocks.num_blocks:
-            raise HanlinError(
-                f"Prompt and reply may come to {self._longest(ticket)} tokens; the cache holds {self.capacity}.",
-                "a request the cache can hold",
-                f"max_tokens={max(1, self.capacity - length)}, or engine.cache_tokens=… with a larger number",
-                "docs/generate.md",
-            )
-        if len(self.line) >= self.options.max_waiting + self._num_places:
-            raise HanlinError(
-                f"{len(self.line)} requests wait already.",
-                f"at most {self.options.max_waiting}",
-                "try again soon, or engine.max_waiting=… with a larger number",
-                "docs/generate.md",
-            )
-
-    @property
-    def capacity(self) -> int:
-        """Tokens the cache can hold."""
-        return self.blocks.num_blocks * self.blocks.block_tokens
-
     @property
     def _num_places(self) -> int:
         """Texts that could begin at the next step."""
         return max(0, self.options.max_streams - len(self.reading) - len(self.writing))
-
-    def _longest(self, ticket: Ticket) -> int:
-        begun = 1 if self._reads_sources else len(ticket.prompt)
-        return min(self.loaded.context, begun + ticket.sampling.max_tokens)
-
-    @property
-    def _reads_sources(self) -> bool:
-        """Whether the model reads the prompt apart from what it writes."""
-        return isinstance(self.model, EncoderDecoder)
-
-    def _needed(self, num_tokens: int) -> int:
-        """Blocks for so many tokens; none where a text's memory doesn't grow."""
-        return 0 if self.memory.recurrent else self.blocks.needed(num_tokens)
 
     def _admit(self) -> None:
         """Begin with those in line while there is a place and, at its longest, room for each: nobody who has begun
         ever has to wait for room."""
         while len(self.line) and self._num_places:
             ticket = self.line.peek()
-            found = self.blocks.find(ticket.prompt[:-1]) if self._shares_blocks else []
-            reserved = self._needed(self._longest(ticket))
+            found = self.passes.found(ticket.prompt)
+            reserved = self.passes.needed(longest(self.loaded, self.passes, ticket))
             promised = sum(text.reserved - len(text.blocks) for text in (*self.reading, *self.writing))
             if reserved - len(found) > self.blocks.num_available - promised:
                 self.blocks.release(found)
@@ -171,28 +130,19 @@ class Engine:
                 self.blocks.release(found)
                 ticket.error, ticket.done = error, True
 
-    @property
-    def _shares_blocks(self) -> bool:
-        return self.options.share_prefixes and not self.memory.recurrent and not self._reads_sources
-
     def _begin(self, ticket: Ticket, found: list[int], reserved: int) -> Text:
         loaded, sampling = self.loaded, ticket.sampling
-        begun = [start_id(loaded)] if self._reads_sources else ticket.prompt
-        longest = self._longest(ticket) - len(begun)
+        ids = first_ids(loaded, self.passes, ticket)
+        most = longest(loaded, self.passes, ticket) - len(ids)
         text = Text(
             ticket,
-            list(begun),
-            Sampler(sampling, begun, breakers_of(sampling, loaded.tokenizer)),
-            Reply(loaded.tokenizer, loaded.stop_ids, sampling.stop, longest, wording(sampling)),
+            ids,
+            Sampler(sampling, ids, breakers_of(sampling, loaded.tokenizer)),
+            Reply(loaded.tokenizer, loaded.stop_ids, sampling.stop, most, wording(sampling)),
             constraint(sampling, loaded),
             reserved,
-            blocks=found,
-            states=self.memory.empty_states(),
-            length=len(found) * self.blocks.block_tokens,
-            named=len(found),
         )
-        if self.memory.recurrent and self.options.share_prefixes:
-            text.length, text.states = self.snapshots.find(ticket.prompt[:-1]) or (0, text.states)
+        self.passes.begin(text, found)
         ticket.num_shared = text.length
         return text
 
@@ -201,7 +151,7 @@ class Engine:
         budget = self.options.chunk_tokens
         while budget > 0 and self.reading:
             text = self.reading.popleft()
-            chunk = text.ids[text.length : self._chunk_end(text, budget)]
+            chunk = text.ids[text.length : self.passes.chunk_end(text, budget)]
             budget -= len(chunk)
             if text.length + len(chunk) < len(text.ids):
                 self.reading.append(text)
@@ -209,12 +159,6 @@ class Engine:
             else:
                 self.writing.append(text)
                 self._next([text], [chunk])
-
-    def _chunk_end(self, text: Text, budget: int) -> int:
-        end = min(text.length + budget, len(text.ids))
-        # A state can't be taken back a token, so it is kept where the same prompt would come by again.
-        keep_before_last = self.memory.recurrent and text.length < len(text.ids) - 1
-        return min(end, len(text.ids) - 1) if keep_before_last else end
 
     def _write(self) -> None:
         """The next tokens of all that are being written; those for which as many were guessed go together."""
@@ -236,49 +180,11 @@ class Engine:
     def _advance(self, texts: Sequence[Text], new: Sequence[Sequence[int]]) -> torch.Tensor | None:
         """A pass that may fail: then these texts end with the reason, None comes back, and the others go on."""
         try:
-            return self._pass(texts, new)
+            return self.passes.read(texts, new)
         except Exception as error:
             for text in texts:
                 self._fail(text, error)
             return None
-
-    def _pass(self, texts: Sequence[Text], new: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Read as many new tokens of each text; their normed states (B, T, C)."""
-        T = len(new[0])
-        for text in texts:
-            while len(text.blocks) < self._needed(text.length + T):
-                text.blocks.append(self.blocks.take(text.blocks[-1] if text.blocks else None))
-        batch = Batch(self.memory, texts, T)
-        ids_BT = torch.tensor([list(ids) for ids in new], device=self.memory.device)
-        hidden_BTC = self._with_sources(texts, ids_BT) if self._reads_sources else self.model.hidden(ids_BT, batch)
-        batch.keep_states()
-        for text in texts:
-            text.length += T
-            self._share(text)
-        return hidden_BTC
-
-    def _with_sources(self, texts: Sequence[Text], ids_BT: torch.Tensor) -> torch.Tensor:
-        """One text after the other: each looks at a source of its own length."""
-        model, states = self.model, []
-        assert isinstance(model, EncoderDecoder)
-        for text, ids_T in zip(texts, ids_BT):
-            if text.source is None:
-                text.source = model.encode(torch.tensor([text.ticket.prompt], device=self.memory.device))
-            states.append(model.hidden(ids_T[None], text.source, Batch(self.memory, [text], len(ids_T))))
-        return torch.cat(states)
-
-    def _share(self, text: Text) -> None:
-        """Let others find what has been read."""
-        if not self.options.share_prefixes or self._reads_sources or text.length > len(text.ids):
-            return
-        if self.memory.recurrent:
-            if text.length < len(text.ticket.prompt):
-                self.snapshots.keep(text.ids[: text.length], text.states)
-            return
-        whole = text.length // self.blocks.block_tokens
-        if whole > text.named:
-            self.blocks.name(text.blocks, text.ids[: text.length], text.named)
-            text.named = whole
 
     def _ask_masks(self, texts: Sequence[Text]) -> Masks:
         """What constraints allow, worked out beside the forward pass."""
@@ -310,7 +216,7 @@ class Engine:
             except Exception as error:
                 self._fail(text, error)
             if not text.ticket.done:
-                self._take_back(text, length, states)
+                self.passes.take_back(text, length, states)
 
     def _accept(self, text: Text, logits_TV: torch.Tensor, draft: Draft) -> None:
         if not torch.isfinite(logits_TV).all():
@@ -324,17 +230,6 @@ class Engine:
             text.ticket.num_accepted += token == guess
             if token != guess or text.ticket.done:
                 return
-
-    def _take_back(self, text: Text, length: int, states: States) -> None:
-        """Forget the wrong guesses. Keys are written over; a recurrent state is the old one, and reads the right ones
-        again."""
-        known = len(text.ids) - 1
-        if text.length > known and self.memory.recurrent:
-            text.length, text.states = length, states
-            if length < known:
-                self._pass([text], [text.ids[length:known]])
-        text.length = min(text.length, known)
-        self._share(text)
 
     def _give(self, text: Text, token: int) -> None:
         text.sampler.saw(token)
@@ -354,40 +249,18 @@ class Engine:
     def _drop(self, text: Text) -> None:
         """Free what a text holds."""
         (self.reading if text in self.reading else self.writing).remove(text)
-        self.blocks.release(text.blocks)
-        text.blocks, text.states = [], []
+        self.passes.end(text)
         if self.speculator is not None:
             self.speculator.drop(text)
 
 
-def start_id(loaded: Pretrained) -> int:
-    """What an encoder-decoder's target begins with."""
-    named = (source.get("decoder_start_token_id") for source in (loaded.generation, loaded.model.config))
-    return next((token for token in named if token is not None), 0)
-
-
 def prepared(loaded: Pretrained, weights: str) -> Pretrained:
+    """The model with its matrices in the format asked for."""
     if weights == "keep":
         return loaded
     from hanlin.core.generate.kernels import with_weights
 
     return with_weights(loaded, weights)
-
-
-def constraint(sampling: Sampling, loaded: Pretrained) -> Constraint | None:
-    if not any(getattr(sampling, name) for name in ("json_schema", "regex", "grammar", "choices", "script")):
-        return None
-    from hanlin.core.generate.constrain import constraint_of
-
-    return constraint_of(sampling, loaded)
-
-
-def wording(sampling: Sampling) -> TextFilter | None:
-    if not sampling.wording:
-        return None
-    from hanlin.core.generate.constrain.wording import Wording
-
-    return Wording()
 
 
 def not_numbers() -> HanlinError:

@@ -228,5 +228,5 @@ def test_an_eight_bit_cache_stays_close(loaded: Pretrained) -> None:
             engine.step()
         (text,) = engine.writing or [None]
         with torch.inference_mode():
-            shares.append(engine.model.head(engine._pass([text], [[5]])[:, -1]).softmax(-1)[0] if text else None)
+            shares.append(engine.model.head(engine.passes.read([text], [[5]])[:, -1]).softmax(-1)[0] if text else None)
     assert (shares[0] * (shares[0] / shares[1]).log()).sum() < 1e-3
