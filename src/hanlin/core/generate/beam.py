@@ -51,7 +51,7 @@ def beam_search(
     texts = Continuations(loaded, prompt, max_tokens)
     rules = Rules(num_beams // num_groups, length_penalty, early_stopping, texts.budget, loaded.stop_ids)
     groups = [Group(rules) for _ in range(num_groups)]
-    logits_BV = texts.logits(texts.prompt_TC[-1:]).repeat(num_groups, 1)
+    logits_BV = texts.logits(texts.begun_TC[-1:]).repeat(num_groups, 1)
     texts.select([0] * num_groups)
     while going := [group for group in groups if not group.done]:
         rows = _advance(going, log_probabilities(logits_BV), diversity_penalty)

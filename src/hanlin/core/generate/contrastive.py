@@ -19,11 +19,11 @@ def contrastive_search(loaded: Pretrained, prompt: Sequence[int], k: int, alpha:
     """The reply's ids, the stop token included. Raises HanlinError where `Continuations` does.
 
     At each place, of the k likeliest tokens v: argmax (1 − α)·P(v) − α·max_j cos(h_v, h_j), h the normed last state
-    after a token, j all tokens before. alpha 0 or k 1 is greedy. Each of the k is read to know its state: that costs a
-    batch of k a token."""
+    after a token, j all tokens before (an encoder-decoder's: of the target). alpha 0 or k 1 is greedy. Each of the k is
+    read to know its state: that costs a batch of k a token."""
     texts = Continuations(loaded, prompt, max_tokens)
-    directions_SC = F.normalize(texts.prompt_TC.float(), dim=-1)
-    logits_V = texts.logits(texts.prompt_TC[-1:])[0]
+    directions_SC = F.normalize(texts.begun_TC.float(), dim=-1)
+    logits_V = texts.logits(texts.begun_TC[-1:])[0]
     reply: list[int] = []
     while len(reply) < texts.budget:
         shares_k, ids_k = largest(probabilities(logits_V), min(k, len(logits_V)))

@@ -56,6 +56,12 @@ class Pretrained:
         named = frozenset(stop if isinstance(stop, list) else [stop])
         return named | self._template_stop
 
+    @property
+    def start_id(self) -> int:
+        """What an encoder-decoder's target begins with."""
+        named = (settings.get("decoder_start_token_id") for settings in (self.generation, self.model.config))
+        return next((token for token in named if token is not None), 0)
+
     @cached_property
     def _template_stop(self) -> frozenset[int]:
         if not self.tokenizer.chat_template:
