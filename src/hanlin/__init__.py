@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hanlin.core.model.pretrained import Pretrained
     from hanlin.core.run.artifact import Artifact
 
-__all__ = ["__version__", "chat", "embed", "engine", "generate", "load", "make"]
+__all__ = ["__version__", "chat", "embed", "engine", "generate", "load", "make", "search"]
 __version__ = "0.1.0"
 
 
@@ -48,6 +48,15 @@ def generate(model: Pretrained | Engine, prompt: str, **sampling: Any) -> Iterat
     from hanlin.core.generate.stream import text_prompt
 
     return _texts(model, lambda loaded: text_prompt(loaded, prompt), sampling)
+
+
+def search(model: Pretrained, prompt: str, **options: Any) -> list[str]:
+    """The likeliest continuations as a whole, best first. Keywords: those of hanlin.core.generate.search."""
+    from hanlin.core.generate.search import Search, search_text
+    from hanlin.core.generate.stream import text_prompt
+    from hanlin.core.run.config import build
+
+    return search_text(model, text_prompt(model, prompt), build(Search, options, "generate with search"))
 
 
 def chat(model: Pretrained | Engine, messages: list[dict[str, str]], **sampling: Any) -> Iterator[str]:

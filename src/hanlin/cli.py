@@ -168,21 +168,50 @@ def demo(
     run_demo(minutes, Path(out), serve and sys.stdout.isatty(), parse_overrides(words or []))
 
 
-@app.command()
+class WritingCommand(TyperCommand):
+    """A command whose model writes: `--help` ends with what its options may be, read from the engine's own models."""
+
+    searches = False
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from hanlin.core.generate.options import EngineOptions
+        from hanlin.core.generate.sampling import Sampling
+        from hanlin.core.generate.search import Search
+        from hanlin.core.run.config import option_table
+
+        tables = [("Options (name=value)", option_table(Sampling))]
+        if self.searches:
+            tables.append(("Instead of drawing token by token", option_table(Search, "search.")))
+        tables.append(("The engine", option_table(EngineOptions, "engine.")))
+        for title, rows in tables:
+            with formatter.section(title):
+                formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in rows])
+
+
+class SearchingCommand(WritingCommand):
+    searches = True
+
+
+@app.command(cls=SearchingCommand)
 def generate(model: str, prompt: str, words: Words = None) -> None:
-    """Continue a text. Options: temperature=, top_p=, max_tokens=, seed=, json_schema=, engine.weights= …"""
+    """Continue a text. Options: temperature=, top_p=, max_tokens=, json_schema=, search.beams=, engine.weights= …"""
     import hanlin
     from hanlin.core.run.config import parse_overrides
 
     options = parse_overrides(words or [])
-    engine = hanlin.engine(hanlin.load(model), **{"max_streams": 1, **options.pop("engine", {})})
+    searching, engine = options.pop("search", None), {"max_streams": 1, **options.pop("engine", {})}
+    loaded = hanlin.load(model)
+    if searching is not None:
+        for reply in hanlin.search(loaded, prompt, **searching, **options):
+            print(f"{prompt}{reply}")
+        return
     print(prompt, end="")
-    for piece in hanlin.generate(engine, prompt, **options):
+    for piece in hanlin.generate(hanlin.engine(loaded, **engine), prompt, **options):
         print(piece, end="", flush=True)
     print()
 
 
-@app.command()
+@app.command(cls=WritingCommand)
 def chat(model: str, words: Words = None) -> None:
     """Talk with a model in the terminal. An empty line ends it."""
     from hanlin.core.run.config import parse_overrides
