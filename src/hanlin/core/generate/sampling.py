@@ -162,21 +162,18 @@ class Sampler:
         return other
 
     def _likeliest(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
-        logits_V = self._penalised(logits_V)
-        if allowed_V is not None:
-            logits_V = logits_V.masked_fill(~allowed_V, -torch.inf)
+        logits_V = _masked(self._penalised(logits_V), allowed_V)
         likeliest = logits_V.argmax()
         _check_something_is_left(logits_V[likeliest])
         return likeliest
 
     def _left(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> Candidates:
         """What may be drawn, ids ascending, and how likely each is."""
-        logits_N = self._penalised(logits_V)
-        ids = None
-        if allowed_V is not None:
-            ids = allowed_V.nonzero()[:, 0]
+        logits_N, ids = _masked(self._penalised(logits_V), allowed_V), None
+        _check_something_is_left(logits_N.max())
+        if allowed_V is not None and torch.count_nonzero(allowed_V) < len(allowed_V) // 8:
+            ids = allowed_V.nonzero()[:, 0].to(logits_N.device)  # a grammar's few: less to look through below
             logits_N = logits_N[ids]
-        _check_something_is_left(logits_N.max() if len(logits_N) else torch.tensor(-torch.inf))
         logits_N = temperature.divide(logits_N, self.sampling.temperature)
         for keep in self._filters(len(logits_V)):
             places = keep(logits_N)
@@ -230,6 +227,10 @@ class Candidates(NamedTuple):
 
     ids: torch.Tensor
     probabilities: torch.Tensor
+
+
+def _masked(logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
+    return logits_V if allowed_V is None else logits_V.masked_fill(~allowed_V.to(logits_V.device), -torch.inf)
 
 
 def _check_something_is_left(largest_logit: torch.Tensor) -> None:
