@@ -51,9 +51,25 @@ class Distil(Config):
     share: float = Field(0.5, ge=0, le=1, description="of the loss that is the teacher's; the rest is the text's own")
 
 
-class Finetune(Config):
-    """How a base model learns to answer: supervised fine-tuning, loss on replies only."""
+class Draft(Config):
+    """A small model that guesses what the large one will say. Of `method=draft`."""
 
+    layers: int = Field(0, ge=0, description="blocks it has, taken from the model; 0 takes a sixth")
+    prompts: int = Field(1000, ge=1, description="the most prompts of the data that the model answers")
+    prompt_tokens: int = Field(32, ge=1, description="of a plain text: the beginning that the model continues")
+    reply_tokens: int = Field(128, ge=1, description="the longest answer the model writes")
+    temperature: float = Field(0.7, ge=0, le=100, description="of those answers")
+    train_embeddings: bool = Field(False, description="embedding and head learn too, else they stay the model's")
+    num_draft: int = Field(4, ge=1, le=32, description="tokens guessed at a time where acceptance is measured")
+    measured_prompts: int = Field(16, ge=1, description="held-out prompts with which acceptance is measured")
+
+
+class Finetune(Config):
+    """How a base model learns to answer: supervised fine-tuning, loss on replies only; or how a draft is made of it."""
+
+    method: Literal["sft", "draft"] = Field(
+        "sft", description="sft: learn to answer; draft: a small model that guesses for this one (engine.draft=)"
+    )
     tune: Literal["full", "lora", "qlora", "embeddings"] = Field(
         "full",
         description="what is trained: all, thin matrices beside frozen ones (qlora: the frozen in 4 bit), or "
@@ -61,7 +77,8 @@ class Finetune(Config):
     )
     frozen_layers: int = Field(0, ge=0, description="tune=full: the first blocks that stay as they are")
     lora: Lora = Field(Lora(), description="tune=lora and tune=qlora")
-    distil: Distil = Field(Distil(), description="with a teacher")
+    distil: Distil = Field(Distil(), description="with a teacher, and method=draft")
+    draft: Draft = Field(Draft(), description="method=draft")
     pack: bool = Field(
         False, description="several conversations in one row, hidden from each other; else equal lengths together"
     )

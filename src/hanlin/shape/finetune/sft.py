@@ -1,4 +1,5 @@
-"""finetune: base model + conversations → chat model, or an adapter for it."""
+"""Supervised fine-tuning: a base model learns to answer. Ouyang et al. 2022 (InstructGPT),
+https://arxiv.org/abs/2203.02155, section 3.5; with a teacher: core/train/objectives/distil.py."""
 
 from __future__ import annotations
 
@@ -79,6 +80,7 @@ def _say_what_is_not_used(config: Finetune, inputs: Mapping[str, Artifact], emit
         "frozen_layers": config.tune != "full",
         "lora": not has_adapter(config),
         "distil": "teacher" not in inputs,
+        "draft": True,
     }
     given = [name for name, is_unused in unused.items() if is_unused and name in config.model_fields_set]
     if given:

@@ -20,9 +20,8 @@ def test_the_first_layers_leave_the_model_as_it_was(tiny_tokenizer: Tokenizer) -
     whole = model(ids)
     shallow = first_layers(model, 2)
     assert len(shallow.layers) == 2 and len(model.layers) == 3
-    x_BTC = model.entry(model.embed_tokens(ids), model.new_cache(2, 12).read(12, ids.device, None))
     assert not torch.equal(shallow(ids), whole)
-    assert shallow.lm_head is model.lm_head and shallow.entry is model.entry and x_BTC.shape == (2, 12, 32)
+    assert shallow.lm_head is model.lm_head and shallow.entry is model.entry
     assert torch.equal(model(ids), whole)
 
 
