@@ -64,9 +64,7 @@ def check(line: str) -> None:
         chosen = [word for word in options if word.partition("=")[0] not in (*inputs, "out")]
         build(ROOMS[name].config_class, parse_overrides(chosen), name)
     elif name in ("generate", "chat"):
-        from hanlin.core.generate.sampling import Sampling
-
-        build(Sampling, parse_overrides(options), name)
+        _check_writing(name, parse_overrides(options))
     elif name == "serve":
         from hanlin.use.serve.config import Serve
 
@@ -75,6 +73,19 @@ def check(line: str) -> None:
         check_options(load_recipe(recipe_path("demo"), ROOMS, parse_overrides(options)))
     elif name == "run" and (recipe := next((w for w in rest if w.endswith(".yaml") and (ROOT / w).exists()), None)):
         check_options(load_recipe(ROOT / recipe, ROOMS, parse_overrides(options)))
+
+
+def _check_writing(name: str, values: dict[str, Any]) -> None:
+    from hanlin.core.generate.options import EngineOptions
+    from hanlin.core.generate.sampling import Sampling
+    from hanlin.core.generate.search import Search
+
+    build(EngineOptions, values.pop("engine", {}), name)
+    searching = values.pop("search", None) if name == "generate" else None
+    if searching is None:
+        build(Sampling, values, name)
+    else:
+        build(Search, {**searching, **values}, name)
 
 
 def _parse(command: Any, name: str, words: list[str]) -> None:
