@@ -27,6 +27,25 @@ def stream(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) -> Ite
     yield from Engine(loaded, options).stream(prompt, sampling)
 
 
+def write_together(
+    loaded: Pretrained, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]
+) -> Iterator[tuple[int, list[Piece]]]:
+    """Many replies at once, each given out with its number as soon as it is whole. Raises what the first that fails
+    meets."""
+    engine = Engine(loaded, EngineOptions(max_waiting=len(prompts)))
+    try:
+        left = {number: engine.submit(*asked) for number, asked in enumerate(zip(prompts, samplings, strict=True))}
+        while left:
+            engine.step()
+            for number in [number for number, ticket in left.items() if ticket.done]:
+                ticket = left.pop(number)
+                if ticket.error is not None:
+                    raise ticket.error
+                yield number, list(ticket.pieces)
+    finally:
+        engine.close()
+
+
 def chat_prompt(loaded: Pretrained, messages: Sequence[Message]) -> list[int]:
     """Ids of a conversation, ready for the model's reply."""
     return render(messages, loaded.tokenizer, add_generation_prompt=True).ids

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from hanlin.core.generate.sampling import Sampling
-from hanlin.core.generate.stream import chat_prompt, stream, text_prompt
+from hanlin.core.generate.sampling import GREEDY
+from hanlin.core.generate.stream import chat_prompt, text_prompt, write_together
 from hanlin.core.model.likelihood import document_likelihood
 from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import Pretrained
@@ -71,11 +71,15 @@ def _column(config: Evaluate, name: str, inputs: dict[str, Artifact], out: Path,
             "hanlin collect sources=… heldout_share=0.02",
             "src/hanlin/trust/evaluate/README.md",
         )
-    replies = []
-    for prompt, ids in prompts:
-        replies.append(_reply(loaded, ids, config.reply_tokens))
-        samples.append({"prompt": prompt, "text": replies[-1].text, "finish": replies[-1].finish})
-        emit("progress", what=f"{model.path.name}: replies", done=len(replies), total=len(prompts))
+    sampling = GREEDY.model_copy(update={"max_tokens": config.reply_tokens})
+    replies = [Reply("", "")] * len(prompts)
+    written = write_together(loaded, [ids for _, ids in prompts], [sampling] * len(prompts))
+    for done, (number, pieces) in enumerate(written, 1):
+        replies[number] = Reply("".join(piece.text for piece in pieces), pieces[-1].finish)
+        emit("progress", what=f"{model.path.name}: replies", done=done, total=len(prompts))
+    samples += [
+        {"prompt": prompt, "text": reply.text, "finish": reply.finish} for (prompt, _), reply in zip(prompts, replies)
+    ]
     figures |= {
         "stop_rate": stop_rate(replies),
         "repetition_rate": repetition_rate(replies),
@@ -114,10 +118,3 @@ def _questions(rows: list[Row], loaded: Pretrained) -> list[tuple[str, list[int]
 def _beginnings(corpus: Artifact, loaded: Pretrained, count: int) -> list[tuple[str, list[int]]]:
     rows = [row for row in read_rows(corpus, "heldout") if row.text][:count]
     return [(row.text[:20], text_prompt(loaded, row.text[:20])) for row in rows]
-
-
-def _reply(loaded: Pretrained, ids: list[int], max_tokens: int) -> Reply:
-    text, finish = "", ""
-    for piece in stream(loaded, ids, Sampling(temperature=0, repetition_penalty=1.0, max_tokens=max_tokens)):
-        text, finish = text + piece.text, piece.finish
-    return Reply(text, finish)
