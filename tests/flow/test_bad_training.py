@@ -109,6 +109,7 @@ def test_a_model_that_does_not_continue_text_is_not_fine_tuned(life, tmp_path: P
     answer = command(*words)
     assert_four_lines(answer, f"{bert.path} is an encoder (bert): it does not continue text")
     assert f"hanlin pretrain base={bert.path} objective=masked" in answer.err
+    assert_four_lines(command("export", str(bert.path)), "llama.cpp can't run this model as it is: BertForMaskedLM")
 
 
 @pytest.mark.parametrize(

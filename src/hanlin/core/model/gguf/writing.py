@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,8 @@ def stored_tensors(model: Any, family: ModuleType, kind: TensorType) -> Iterator
     """What a file of `kind` holds. A tied head is not stored: readers take the embedding."""
     architecture = architecture_of(family)
     assert architecture is not None, "the caller has asked for an architecture llama.cpp has"
-    names = known_architectures()[architecture].names(model.config)
+    with _told(architecture):
+        names = known_architectures()[architecture].names(model.config)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     for name, parts in layout(model, names).items():
         shape = stored_shape(parts, shapes)
@@ -151,9 +153,16 @@ def _architecture(source: Source) -> str:
 
 def _metadata(source: Source, architecture: str) -> dict[str, Value]:
     module = known_architectures()[architecture]
-    try:
+    with _told(architecture):
         module.names(source.model.config)
         return module.metadata(source.model.config)
+
+
+@contextmanager
+def _told(architecture: str) -> Iterator[None]:
+    """What llama.cpp has no place for, in words."""
+    try:
+        yield
     except ValueError as error:
         raise HanlinError(
             f"llama.cpp can't run this model as it is: {error}.",
