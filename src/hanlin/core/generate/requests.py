@@ -12,10 +12,7 @@ from hanlin.core.run.errors import HanlinError
 
 def first_ids(loaded: Pretrained, passes: Passes, ticket: Ticket) -> list[int]:
     """What the text begins with: the prompt; an encoder-decoder's own start token, for it reads the prompt apart."""
-    if not passes.reads_sources:
-        return list(ticket.prompt)
-    named = (source.get("decoder_start_token_id") for source in (loaded.generation, loaded.model.config))
-    return [next((token for token in named if token is not None), 0)]
+    return [loaded.start_id] if passes.reads_sources else list(ticket.prompt)
 
 
 def longest(loaded: Pretrained, passes: Passes, ticket: Ticket) -> int:
