@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from functools import partial
@@ -74,6 +75,12 @@ class Sampling(Config):
     max_tokens: int = Field(256, ge=1, description="the longest reply, in tokens")
     stop: tuple[str, ...] = Field((), description="texts that end the reply; they are not shown")
     seed: int | None = Field(None, description="the same seed gives the same reply")
+
+    @field_validator("json_schema", mode="before")
+    @classmethod
+    def _written_out(cls, schema: Any) -> Any:
+        """Options are YAML, in which a schema's text is an object."""
+        return json.dumps(schema, ensure_ascii=False) if isinstance(schema, dict | bool) else schema
 
     @field_validator("regex", "grammar", "choices")
     @classmethod

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from toy import Answer, assert_four_lines, command  # noqa: F401
 
 from hanlin.core.generate.constrain import constraint_of
 from hanlin.core.generate.sampling import Sampling
@@ -65,3 +68,12 @@ def test_a_form_of_simplified_characters_alone_ends_in_words(loaded: Pretrained)
     sampling = Sampling(regex="[\\u8bc0-\\u8bff]", script="zh-TW")
     with pytest.raises(HanlinError, match="script=zh-TW rules out"):
         written(loaded, sampling, 0)
+
+
+def test_the_command_line_reads_forms(command: Callable[..., Answer], tiny_model_folder: Path) -> None:  # noqa: F811
+    """Options are YAML, and a schema's text is one of its objects."""
+    schema = '{"type": "array", "items": {"enum": ["是", "否", 1]}, "minItems": 1, "maxItems": 2}'
+    written = command("generate", tiny_model_folder, "問：", f"json_schema={schema}", "temperature=1")
+    assert written.code == 0 and set(json.loads(written.out.removeprefix("問："))) <= {"是", "否", 1}
+    assert command("generate", tiny_model_folder, "問：", "choices=[合憲,違憲]").out[2:].strip() in ("合憲", "違憲")
+    assert_four_lines(command("generate", tiny_model_folder, "問：", "regex=[0-9"), "regex", "unclosed")
