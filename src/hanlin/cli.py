@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from hanlin.cli_help import RoomCommand, SearchingCommand, WritingCommand
 from hanlin.core.run.ranks import is_first, world_size
 from hanlin.rooms import ROOMS
 
@@ -85,26 +86,6 @@ def _end_at_once(code: int) -> None:
     os._exit(code)
 
 
-class RoomCommand(TyperCommand):
-    """A room's command: `--help` ends with its options, read from the room's config model."""
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from hanlin.core.run.config import option_table
-
-        room = ROOMS[self.name or ""]
-        with formatter.section("Inputs"):
-            formatter.write_dl(
-                [
-                    (f"{n}=", " or ".join(k) + (" (optional)" if n in room.optional else ""))
-                    for n, k in room.inputs.items()
-                ]
-            )
-        with formatter.section("Options (name=value)"):
-            formatter.write_dl(
-                [(name, f"{text} [{default}]") for name, default, text in option_table(room.config_class)]
-            )
-
-
 def _room_command(name: str, summary: str) -> None:
     def command(words: Words = None) -> None:
         from hanlin.core.run.config import parse_overrides
@@ -166,30 +147,6 @@ def demo(
     from hanlin.demo import run_demo
 
     run_demo(minutes, Path(out), serve and sys.stdout.isatty(), parse_overrides(words or []))
-
-
-class WritingCommand(TyperCommand):
-    """A command whose model writes: `--help` ends with what its options may be, read from the engine's own models."""
-
-    searches = False
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from hanlin.core.generate.options import EngineOptions
-        from hanlin.core.generate.sampling import Sampling
-        from hanlin.core.generate.search import Search
-        from hanlin.core.run.config import option_table
-
-        tables = [("Options (name=value)", option_table(Sampling))]
-        if self.searches:
-            tables.append(("Instead of drawing token by token", option_table(Search, "search.")))
-        tables.append(("The engine", option_table(EngineOptions, "engine.")))
-        for title, rows in tables:
-            with formatter.section(title):
-                formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in rows])
-
-
-class SearchingCommand(WritingCommand):
-    searches = True
 
 
 @app.command(cls=SearchingCommand)
@@ -342,7 +299,7 @@ def compare_runs(paths: list[Path], by: By = Along.steps, html: Html = None) -> 
         print_lines(compare_lines(comparison, terminal_width(), terminal_ink()))
 
 
-show = typer.Typer(no_args_is_help=True, help="Look inside: model, chat.")
+show = typer.Typer(no_args_is_help=True, help="Look inside: model, chat, sampling, speculate, cache.")
 check = typer.Typer(no_args_is_help=True, help="Prove it on your own files: model, export.")
 app.add_typer(show, name="show")
 app.add_typer(check, name="check")
@@ -367,6 +324,51 @@ def show_chat(
     from hanlin.terminal import show_conversation
 
     show_conversation(model, conversation, plain)
+
+
+Chat = Annotated[bool, typer.Option("--chat", help="the prompt is a question to a chat model, not a text")]
+
+
+@show.command("sampling", cls=WritingCommand)
+def show_sampling(
+    model: str,
+    prompt: str,
+    words: Words = None,
+    rows: Annotated[int, typer.Option(min=1, help="likeliest tokens that are shown")] = 12,
+    chat: Chat = False,
+) -> None:
+    """The next token, step by step: what each option leaves of the model's distribution."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.output import print_lines, terminal_ink
+    from hanlin.shows.sampling import show_sampling as show
+
+    show(model, prompt, parse_overrides(words or []), rows, chat, print_lines, terminal_ink())
+
+
+@show.command("speculate", cls=WritingCommand)
+def show_speculate(model: str, prompt: str, words: Words = None, chat: Chat = False) -> None:
+    """A reply pass by pass: what was guessed ahead, what of it stood, and the passes saved."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.output import print_lines, terminal_ink
+    from hanlin.shows.speculate import show_speculate as show
+
+    show(model, prompt, parse_overrides(words or []), chat, print_lines, terminal_ink())
+
+
+@show.command("cache", cls=WritingCommand)
+def show_cache(
+    model: str,
+    prompt: str,
+    words: Words = None,
+    second: Annotated[str, typer.Option(help="a prompt asked behind it. Default: its first half")] = "",
+    chat: Chat = False,
+) -> None:
+    """What is kept of a prompt, in bytes and blocks, and what the next one finds there."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.output import print_lines
+    from hanlin.shows.cache import show_cache as show
+
+    show(model, prompt, parse_overrides(words or []), second, chat, print_lines)
 
 
 @check.command("export")

@@ -90,6 +90,16 @@ class Finetune(Config):
 
     @model_validator(mode="before")
     @classmethod
+    def _a_draft_learns_from_the_model_alone(cls, values: Any) -> Any:
+        """The text is the model's own: what it might have said besides tells more than what it happened to say."""
+        if isinstance(values, dict) and values.get("method") == "draft":
+            distil = values.get("distil", {})
+            if isinstance(distil, dict) and "share" not in distil:
+                return {**values, "distil": {**distil, "share": 1.0}}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _adapters_take_adamw(cls, values: Any) -> Any:
         """Muon is for matrices that map states to states; thin ones, and a choice of their own, are AdamW's."""
         if isinstance(values, dict) and values.get("tune") in ("lora", "qlora", "embeddings"):

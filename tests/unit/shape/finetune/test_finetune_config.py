@@ -33,6 +33,13 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert (found.distil.top_k, found.distil.direction, found.distil.share) == (64, "forward", 0.5)
 
 
+def test_a_draft_learns_from_the_model_alone_unless_it_is_told() -> None:
+    assert options("method=draft").distil.share == 1
+    assert options("method=draft", "distil.top_k=8").distil.share == 1
+    assert options("method=draft", "distil.share=0.3").distil.share == 0.3
+    assert (options().method, options().draft.layers) == ("sft", 0)
+
+
 def test_targets_are_a_list_of_names() -> None:
     assert options("lora.targets=[q_proj, embed_tokens]").lora.targets == ("q_proj", "embed_tokens")
 
@@ -41,6 +48,9 @@ def test_targets_are_a_list_of_names() -> None:
     ("word", "expected"),
     [
         ("tune=adapter", "'full', 'lora', 'qlora' or 'embeddings'"),
+        ("method=drafts", "'sft' or 'draft'"),
+        ("draft.layers=-1", "greater than or equal to 0"),
+        ("draft.laiers=1", 'did you mean "draft.layers"?'),
         ("frozen_layers=-1", "greater than or equal to 0"),
         ("lora.rank=0", "greater than or equal to 1"),
         ("lora.dropout=1", "less than 1"),
@@ -58,7 +68,7 @@ def test_what_is_wrong_is_named(word: str, expected: str) -> None:
     assert word.partition("=")[0] in raised.value.what and expected in str(raised.value)
 
 
-@pytest.mark.parametrize("values", [{}, {"tune": "lora"}, {"tune": "lora", "train": {"steps": 3}}])
+@pytest.mark.parametrize("values", [{}, {"tune": "lora"}, {"tune": "lora", "train": {"steps": 3}}, {"method": "draft"}])
 def test_what_is_recorded_builds_the_same_options_again(values: dict[str, Any]) -> None:
     """A manifest's config, as recipes and `hanlin runs` read it."""
     found = Finetune(**values)
