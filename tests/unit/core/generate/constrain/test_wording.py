@@ -89,6 +89,12 @@ def test_no_cut_makes_a_difference(text: str, data: st.DataObject) -> None:
     assert streamed(text, sizes) == streamed(text)
 
 
+@given(st.lists(st.sampled_from([word for word in WORDS if all(map(in_phrases, word))]), min_size=30, max_size=80))
+def test_a_long_text_without_punctuation_too(words: list[str]) -> None:
+    text = "这" + "".join(words)
+    assert streamed(text) == S2TWP.convert(text)
+
+
 def test_a_long_text_without_punctuation_is_not_held() -> None:
     text = "这个软件的默认设置可以在菜单里修改数据会保存在电脑内存里面后来的干部信息" * 20
     wording, shown = Wording(), ""
