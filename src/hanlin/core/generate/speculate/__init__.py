@@ -17,7 +17,9 @@ from hanlin.core.generate.blocks import Blocks
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.paged import Memory
 from hanlin.core.generate.text import Text
+from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.pretrained import Pretrained
+from hanlin.core.run.errors import HanlinError
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,15 @@ def room(text: Text, num_draft: int) -> int:
 
 
 def speculator_of(loaded: Pretrained, options: EngineOptions, memory: Memory, blocks: Blocks) -> Speculator | None:
-    """What the options name; None without. memory, blocks: the engine's own."""
+    """What the options name; None without. memory, blocks: the engine's own. Raises HanlinError for what this model
+    can't have."""
+    if options.speculate in ("draft", "early") and not isinstance(loaded.model, Decoder):
+        raise HanlinError(
+            f"speculate={options.speculate}: {loaded.path} reads the prompt and writes with different layers.",
+            "a decoder",
+            "engine.speculate=lookup, which needs no model to guess",
+            "docs/speculate.md",
+        )
     if options.speculate == "lookup":
         from hanlin.core.generate.speculate.lookup import Lookup
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import torch
 
 from hanlin.core.generate.blocks import Blocks
-from hanlin.core.generate.capacity import cache_blocks, refuse_unfit
+from hanlin.core.generate.capacity import cache_blocks
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.paged import Batch, Memory
 from hanlin.core.generate.snapshots import States
 from hanlin.core.generate.speculate import Draft, room
 from hanlin.core.generate.speculate.writing import Guesses, write
 from hanlin.core.generate.text import Text
+from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.errors import HanlinError
@@ -62,7 +63,7 @@ class SmallModel:
     where there is none all the same, a text goes on without guesses."""
 
     def __init__(self, small: Pretrained, large: Pretrained, options: EngineOptions, num_blocks: int):
-        refuse_unfit(small)
+        refuse_other_kind(small)
         refuse_other_tokenizer(small, large)
         self._options, self._context = options, small.context
         self._model, self._vocab_size, self._stop_ids = small.model, large.model.vocab_size, large.stop_ids
@@ -170,6 +171,17 @@ def open_small(loaded: Pretrained, options: EngineOptions, num_blocks: int) -> S
 
         small = with_weights(small, options.weights)
     return SmallModel(small, loaded, options, num_blocks)
+
+
+def refuse_other_kind(small: Pretrained) -> None:
+    """Raises HanlinError for what doesn't go on with a text token by token."""
+    if not isinstance(small.model, Decoder):
+        raise HanlinError(
+            f"{small.path} is an {small.family.KIND} ({small.family.MODEL_TYPE}): it can't guess how a text goes on.",
+            "a decoder",
+            "engine.draft=… with a small model of the large one's family",
+            "docs/speculate.md",
+        )
 
 
 def refuse_other_tokenizer(small: Pretrained, large: Pretrained) -> None:

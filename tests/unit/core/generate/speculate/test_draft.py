@@ -18,6 +18,7 @@ from hanlin.core.generate.sampling import GREEDY, Sampling
 from hanlin.core.generate.speculate.draft import Shadow, SmallModel
 from hanlin.core.generate.speculate.writing import fitted
 from hanlin.core.generate.text import Ticket
+from hanlin.core.model.families import t5
 from hanlin.core.model.pretrained import Pretrained, save
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.tokenizer import Tokenizer
@@ -194,3 +195,38 @@ def test_a_folder_is_opened(loaded: Pretrained, tmp_path: Path) -> None:
 def test_no_draft_is_named(loaded: Pretrained) -> None:
     with pytest.raises(HanlinError, match="needs a small model"):
         Engine(loaded, OPTIONS.model_copy(update={"speculate": "draft"}))
+
+
+def encoder_decoder(tokenizer: Tokenizer) -> Pretrained:
+    config = {
+        "model_type": "t5",
+        "vocab_size": tokenizer.vocab_size,
+        "d_model": 24,
+        "d_kv": 8,
+        "d_ff": 40,
+        "num_layers": 2,
+        "num_heads": 3,
+        "relative_attention_num_buckets": 8,
+        "relative_attention_max_distance": 12,
+        "feed_forward_proj": "gated-gelu",
+        "decoder_start_token_id": 0,
+    }
+    return Pretrained(t5.build(config).eval(), tokenizer, t5, Path("t5"), {"eos_token_id": 10**6})
+
+
+def test_an_encoder_decoder_neither_guesses_nor_is_guessed_for(loaded: Pretrained) -> None:
+    other = encoder_decoder(loaded.tokenizer)
+    with pytest.raises(HanlinError, match="it can't guess how a text goes on"):
+        SmallModel(other, loaded, OPTIONS, 8)
+    for speculate in ("draft", "early"):
+        with pytest.raises(HanlinError, match="with different layers"):
+            Engine(other, OPTIONS.model_copy(update={"speculate": speculate}))
+
+
+def test_what_an_encoder_decoder_repeats_is_found(loaded: Pretrained) -> None:
+    other, looking = encoder_decoder(loaded.tokenizer), OPTIONS.model_copy(update={"speculate": "lookup"})
+    with torch.no_grad():
+        for parameter in other.model.parameters():
+            parameter.mul_(0.3)
+    plain, found = (answer(Engine(other, options), [5, 6, 7, 8, 9]) for options in (OPTIONS, looking))
+    assert [p.token for p in plain.pieces] == [p.token for p in found.pieces]

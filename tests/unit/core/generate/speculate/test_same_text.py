@@ -3,6 +3,8 @@ nonsense, in every kind of family."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -183,3 +185,27 @@ def test_a_seed_says_the_same_alone_and_in_a_batch(tiny_tokenizer: Tokenizer, na
     assert together == alone
     if name == "lookup":  # found, not drawn: even the random numbers are those of a text without guesses
         assert together == said(write(loaded, prompts, how))
+
+
+FORMS = (
+    {"regex": "(ab|ba){2,6}。"},
+    {"json_schema": json.dumps({"type": "array", "items": {"enum": ["玉山", "雪山"]}, "minItems": 1, "maxItems": 3})},
+    {"choices": ("憲法第十六條", "憲法第七條"), "script": "zh-TW"},
+)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("name", ["lookup", "early", "draft, itself", "nonsense"])
+def test_what_a_reply_has_to_look_like(tiny_tokenizer: Tokenizer, name: str, temperature: float) -> None:
+    """A constraint is where it was before it was guessed ahead, also where a guess would have ended the reply."""
+    loaded = tiny_model("qwen3", tiny_tokenizer)
+    prompts = [[loaded.tokenizer.document_id, *loaded.tokenizer.encode(prompt)] for prompt in PROMPTS[:3]]
+    how = [Sampling(temperature=temperature, max_tokens=60, seed=1, **form) for form in FORMS]
+    guessed = write(loaded, prompts, how, *speculators(loaded)[name])
+    texts = [text for _, text, _ in said(guessed)]
+    assert re.fullmatch(FORMS[0]["regex"], texts[0]) and texts[2] in FORMS[2]["choices"]
+    assert set(json.loads(texts[1])) <= {"玉山", "雪山"}
+    if name == "draft, itself":  # it guesses within the form, as the model writes within it
+        assert all(ticket.num_accepted == ticket.num_drafted for ticket in guessed)
+    if not temperature or name == "lookup":
+        assert said(guessed) == said(write(loaded, prompts, how))
