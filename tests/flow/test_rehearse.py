@@ -26,7 +26,7 @@ from toy import (
 )
 
 from hanlin.rehearsal import work
-from hanlin.workflow import run_recipe
+from hanlin.workflow import make, run_recipe
 
 Command = Callable[..., Answer]
 
@@ -139,6 +139,24 @@ def test_a_teacher_is_asked_about_few(life, tmp_path: Path, command: Command) ->
     assert answer.code == 0, answer.out
     assert ("✓", "pupil", "resume") in stages_of(answer.out)
     assert ("–", "pupil", "merge") in stages_of(answer.out)
+
+
+def test_a_draft_is_taught_by_few_answers(life, tmp_path: Path, command: Command) -> None:
+    base = make(
+        "pretrain",
+        {
+            "corpus": str(life.corpus.path),
+            "tokenizer": str(life.tokenizer.path),
+            **PRETRAIN,
+            "model": {"depth": 2, "width": 64, "context": 96},
+        },
+        tmp_path / "base",
+    )
+    inputs = [f"model={base.path}", f"data={life.questions.path}", f"out={tmp_path / 'draft'}"]
+    options = words_of({"method": "draft", "train": FINETUNE["train"], "draft": {"reply_tokens": 8}})
+    answer = command("rehearse", "finetune", *inputs, *options)
+    assert answer.code == 0, answer.out
+    assert ("✓", "draft", "resume") in stages_of(answer.out) and "note:" not in answer.out
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def check(line: str) -> None:
         inputs = ROOMS[name].inputs
         chosen = [word for word in options if word.partition("=")[0] not in (*inputs, "out")]
         build(ROOMS[name].config_class, parse_overrides(chosen), name)
-    elif name in ("generate", "chat"):
+    elif name in ("generate", "chat") or (name == "show" and rest[0] in ("sampling", "speculate", "cache")):
         _check_writing(name, parse_overrides(options))
     elif name == "serve":
         from hanlin.use.serve.config import Serve
@@ -114,6 +114,8 @@ def test_every_command_of_a_page_can_be_typed(path: Path) -> None:
         "hanlin pretrain model.deepth=4",
         "hanlin demo --minute 3",
         "hanlin generate runs/base 台灣 temprature=1",
+        "hanlin show speculate runs/base 台灣 engine.drafts=runs/draft",
+        "hanlin show sampling runs/base 台灣 top_q=1",
         "hanlin run recipes/demo.yaml base.model.deepth=6",
         "hanlin serve runs/chat prot=9",
     ],

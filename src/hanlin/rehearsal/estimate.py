@@ -87,12 +87,12 @@ def tokens_and_seconds(pace: Pace, train: Any, per_step: float) -> tuple[float, 
 def epochs(
     tokens: float, per_step: float, metrics: Mapping[str, Any], folder: Path, options: Any, made_of: Scale
 ) -> float | None:
-    """How often the data is read. Of replayed text not a word: it is another corpus."""
+    """How often the data is read. Of replayed text not a word: it is another corpus; nor of a draft's lessons."""
     if made_of.characters is None:
         return None
     if "trained_tokens_per_epoch" in metrics:
         return tokens / max(1.0, metrics["trained_tokens_per_epoch"] * made_of.characters)
-    windows = next((event["windows"] for event in read_events(folder / EVENTS_FILE, "model")), None)
+    windows = next((event.get("windows") for event in read_events(folder / EVENTS_FILE, "model")), None)
     rows = tokens / per_step * options.train.batch_rows
     return rows / (windows * made_of.characters) if windows else None
 

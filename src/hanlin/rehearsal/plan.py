@@ -137,6 +137,9 @@ def _small_options(room: str, real: Any, values: Mapping[str, Any], is_compiled:
     if not is_compiled:
         short["compile"] = "off"
     less: dict[str, Any] = {"train": {**values.get("train", {}), **short}, "certify": False}
+    if room == "finetune" and real.method == "draft":
+        few = {"prompts": min(real.train.batch_rows, real.draft.prompts), "measured_prompts": 1}
+        return {"train": less["train"], "draft": {**values.get("draft", {}), **few}}
     if room == "finetune":
         return {**less, "sample_tokens": 8, "num_samples": min(1, real.num_samples)}
     samples = {"sample_tokens": 8, "sample_prompts": real.sample_prompts[:1]} if real.objective == "causal" else {}
