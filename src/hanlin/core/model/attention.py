@@ -129,23 +129,34 @@ class Attention(nn.Module):
 
     def forward(self, x_BTC: torch.Tensor, reading: Reading, state: Any = None) -> torch.Tensor:
         """state: KeyValues, or RowsOfKeyValues where `reading` has rows."""
+        q_BTHD, k_BTKD, v_BTKD = self.heads(x_BTC)
+        q_BTHD, k_BTKD = self.position.turn(q_BTHD, k_BTKD, reading)
+        return self.o_proj(self.look(q_BTHD, k_BTKD, v_BTKD, reading, state))
+
+    def heads(self, x_BTC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """q (B, T, H, D), k and v (B, T, K, D), normed, before positions."""
         B, T, _ = x_BTC.shape
         q_BTHD = self.q_norm(self.q_proj(x_BTC).view(B, T, -1, self.head_width))
         k_BTKD = self.k_norm(self.k_proj(x_BTC).view(B, T, -1, self.head_width))
         v_BTKD = self.v_norm(self.v_proj(x_BTC).view(B, T, -1, self.head_width))
-        q_BTHD, k_BTKD = self.position.turn(q_BTHD, k_BTKD, reading)
+        return q_BTHD, k_BTKD, v_BTKD
+
+    def look(
+        self, q_BTHD: torch.Tensor, k_BTKD: torch.Tensor, v_BTKD: torch.Tensor, reading: Reading, state: Any = None
+    ) -> torch.Tensor:
+        """What the new tokens see, (B, T, H·D); keys and values are added to the state. q and k have positions."""
         if reading.one_by_one:
-            return self.o_proj(self._one_by_one(q_BTHD, k_BTKD, v_BTKD, reading).flatten(2))
+            return self._one_by_one(q_BTHD, k_BTKD, v_BTKD, reading).flatten(2)
         if reading.rows is not None:
             state.write(k_BTKD, v_BTKD)
             y = [self._row(q_BTHD[i : i + 1], row, i, state) for i, row in enumerate(reading.rows)]
-            return self.o_proj(torch.cat(y).flatten(2))
+            return torch.cat(y).flatten(2)
         q_BHTD, k_BKSD, v_BKSD = q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
         if state is not None:
             k_BKSD, v_BKSD = state.extend(reading.start, k_BKSD, v_BKSD)
         mask = self.position.mask(reading, self.window, q_BHTD.dtype)
         y_BHTD = self._attend(q_BHTD, k_BKSD, v_BKSD, mask, reading.is_causal(mask))
-        return self.o_proj(y_BHTD.transpose(1, 2).reshape(B, T, -1))
+        return y_BHTD.transpose(1, 2).reshape(*q_BTHD.shape[:2], -1)
 
     def _attend(
         self,
