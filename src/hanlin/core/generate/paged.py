@@ -190,12 +190,16 @@ class LayerRows:
     """One layer's keys and values of a batch's rows: attention's RowsOfKeyValues."""
 
     def __init__(self, batch: Batch, pages: Pages, slots_N: torch.Tensor):
-        self._batch, self._pages, self._slots_N = batch, pages, slots_N
+        self._batch, self.pages, self.slots_N = batch, pages, slots_N
 
     def write(self, k_BTKD: torch.Tensor, v_BTKD: torch.Tensor) -> None:
-        self._pages.write(self._slots_N, k_BTKD.flatten(0, 1), v_BTKD.flatten(0, 1))
+        self.pages.write(self.slots_N, k_BTKD.flatten(0, 1), v_BTKD.flatten(0, 1))
 
     def since(self, row: int, first: int) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = [self._pages.read(*slots) for slots in self._batch.slots_since(row, first)]
+        parts = [self.pages.read(*slots) for slots in self.stretches(row, first)]
         k_SKD, v_SKD = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts))
         return k_SKD.transpose(0, 1)[None], v_SKD.transpose(0, 1)[None]
+
+    def stretches(self, row: int, first: int) -> list[tuple[int, int]]:
+        """The slots of a row's tokens from `first` on: (begin, end) of each run of neighbours."""
+        return self._batch.slots_since(row, first)

@@ -7,13 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hanlin.core.generate.kernels import int4
 from hanlin.core.generate.kernels.bfloat16 import Bfloat16Linear
+from hanlin.core.generate.kernels.choose import turned_is_faster
+from hanlin.core.generate.kernels.compiled import Programs, describe, programs_of
+from hanlin.core.generate.kernels.fused import FusedBlock
 from hanlin.core.generate.kernels.head import ScreenedHead
 from hanlin.core.generate.kernels.int4 import Int4Linear
 from hanlin.core.generate.kernels.int8 import Int8Linear
+from hanlin.core.generate.kernels.parts import Parts, can_be_taken_apart, exact
 from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.nf4 import IN_A_BLOCK, LEFT_ALONE
 from hanlin.core.model.pretrained import Pretrained
@@ -43,21 +48,55 @@ def with_weights(loaded: Pretrained, weights: str, emit: Emit = silent) -> Pretr
     if weights == "keep" or not isinstance(loaded.model, Decoder):
         return loaded
     model: Any = shared_copy(loaded.model)
+    device = model.embed_tokens.weight.device
+    turned = weights in ("int8", "auto") and turned_is_faster(device)
+    if device.type != "cpu":
+        weights = "bfloat16"
+    if turned:
+        fuse(model, emit)
     for name in linears_of(model):
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, made(model.get_submodule(name), weights, is_head=name == HEAD))
+        linear = model.get_submodule(name)
+        setattr(model.get_submodule(parent), leaf, made(linear, weights, name == HEAD, turned))
     model.tied = {}
     return replace(loaded, model=model)
 
 
-def made(linear: nn.Linear, weights: str, is_head: bool) -> nn.Module:
+def fuse(model: Any, emit: Emit) -> None:
+    """Put FusedBlocks where blocks can be taken apart. What stands around them then computes in float32."""
+    programs: dict[str, Programs | None] = {}
+    for number, block in enumerate(model.layers):
+        if can_be_taken_apart(block):
+            parts = Parts(block)
+            structure = repr(describe(parts))
+            if structure not in programs:
+                programs[structure] = programs_of(parts, model.dtype, emit)
+            model.layers[number] = FusedBlock(parts, block, programs[structure])
+    if programs:
+        model.norm = exact(model.norm)
+        model.embed_tokens = ExactEmbedding(model.embed_tokens)
+
+
+class ExactEmbedding(nn.Module):
+    """Rows of another embedding, given in float32."""
+
+    def __init__(self, embedding: nn.Embedding):
+        super().__init__()
+        self.weight = embedding.weight
+        self.num_embeddings, self.embedding_dim = self.weight.shape
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return F.embedding(ids, self.weight).float()
+
+
+def made(linear: nn.Linear, weights: str, is_head: bool, turned: bool) -> nn.Module:
     """What stands in place of a layer. 8 bits are two planes of 4, and one where one holds the matrix."""
     if weights == "bfloat16":
         return Bfloat16Linear.from_linear(linear)
+    if is_head and linear.out_features >= LARGE_VOCABULARY and (turned or int4.fits(linear)):
+        return ScreenedHead.from_linear(linear, turned)
     if not int4.fits(linear):
         return Int8Linear.from_linear(linear)
-    if is_head and linear.out_features >= LARGE_VOCABULARY:
-        return ScreenedHead.from_linear(linear)
     return Int4Linear.from_linear(linear, most_planes=1 if weights == "int4" else 2)
 
 

@@ -78,7 +78,7 @@ def planes_of(weight: torch.Tensor, most: int) -> list[tuple[torch.Tensor, torch
     """(out, in) → for each plane codes (out, in) int32 and scales with zeros (in / 32, out, 2) bfloat16."""
     left = weight.float()
     size = left.square().mean()
-    planes = []
+    planes: list[tuple[torch.Tensor, torch.Tensor]] = []
     for _ in range(most):
         codes, scale, zero = encode(left, RANGES if not planes else RANGES[:1])
         planes.append((codes, torch.stack([scale, zero], dim=-1).transpose(0, 1).contiguous()))

@@ -1,4 +1,4 @@
-"""Turning numbers so that none stands out: x·R with R orthogonal. Then (x·R)·(W·R)ᵀ = x·Wᵀ, and both sides round better.
+"""Turning numbers so that none stands out: x·R with R orthogonal. (x·R)·(W·R)ᵀ = x·Wᵀ, and both sides round better.
 
 Ashkboos et al. 2024 (QuaRot), https://arxiv.org/abs/2404.00456. Where they take one Hadamard matrix, here R = A ⊗ B for
 any width m·k: x as (m, k) becomes A·x·B, A a discrete cosine transform of m, B a Hadamard matrix of k, k a power of two

@@ -50,6 +50,11 @@ class TurnedLinear(nn.Module):
             bias = torch.cat([b.detach().float() for b in own])
         return cls(torch.cat(codes), torch.cat(scales), bias, linears[0].weight.dtype)
 
+    @classmethod
+    def of(cls, weight: torch.Tensor) -> TurnedLinear:
+        """Without bias: of a matrix (out, in)."""
+        return cls(*quantize(weight), None, weight.dtype)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = product(x.reshape(-1, self.in_features), self.codes, self.scales)
         if self.bias is not None:
@@ -70,8 +75,10 @@ class TurnedLinear(nn.Module):
 
 
 def product(x_NI: torch.Tensor, codes_OI: torch.Tensor, scales_O: torch.Tensor) -> torch.Tensor:
-    """float32 (N, out)."""
+    """float32 (N, out). Compiled, one row needs no rounding: reading the matrix takes longer than multiplying it."""
     turned_NI = rotate(x_NI)
+    if torch.compiler.is_compiling() and x_NI.shape[0] == 1:
+        return ((codes_OI.float() * turned_NI).sum(-1) * scales_O)[None]
     scale_N1 = (turned_NI.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
     rounded_NI = (turned_NI / scale_N1).round().to(torch.int8)
     return torch._int_mm(rounded_NI, codes_OI.T).float() * (scale_N1 * scales_O)

@@ -1,0 +1,53 @@
+"""Rotations are orthogonal, turned products are those of the matrix, and a row's are the same bits in a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hanlin.core.generate.kernels.rotation import matrices, rotate, rotate_back
+from hanlin.core.generate.kernels.turned import TurnedLinear
+
+
+@pytest.mark.parametrize("width", [1, 7, 48, 576, 640, 2048])
+def test_a_rotation_keeps_lengths_and_can_be_turned_back(width: int) -> None:
+    outer, inner = matrices(width, torch.device("cpu"))
+    assert len(outer) * len(inner) == width
+    for matrix in (outer, inner):
+        assert torch.allclose(matrix @ matrix.T, torch.eye(len(matrix)), atol=1e-5)
+    x = torch.randn(3, width)
+    assert torch.allclose(rotate(x).norm(dim=-1), x.norm(dim=-1), rtol=1e-4)
+    assert torch.allclose(rotate_back(rotate(x)), x, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_products_stay_close_where_channels_stand_out(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(640, 96, dtype=dtype)
+    turned = TurnedLinear.from_linears(linear)
+    x = torch.randn(2, 5, 640, dtype=dtype)
+    x[..., 7] *= 100
+    wanted = linear(x).float()
+    assert turned(x).dtype == dtype
+    assert (turned(x).float() - wanted).std() < 0.02 * wanted.std()
+    assert (turned.weight.float() - linear.weight.float()).std() < 0.01 * linear.weight.float().std()
+
+
+@torch.no_grad()
+def test_a_row_is_the_same_alone_or_in_a_batch() -> None:
+    linear = nn.Linear(96, 40)
+    x = torch.randn(9, 96)
+    turned = TurnedLinear.from_linears(linear)
+    together = turned(x)
+    assert all(torch.allclose(turned(x[i : i + 1])[0], together[i], atol=1e-6) for i in range(9))
+
+
+@torch.no_grad()
+def test_several_layers_in_one_stand_beside_each_other() -> None:
+    first, second = nn.Linear(64, 8), nn.Linear(64, 24, bias=False)
+    x = torch.randn(4, 64)
+    together = TurnedLinear.from_linears(first, second)(x)
+    apart = torch.cat([TurnedLinear.from_linears(first)(x), TurnedLinear.from_linears(second)(x)], dim=-1)
+    assert torch.allclose(together, apart, atol=1e-6)
