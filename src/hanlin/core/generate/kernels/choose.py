@@ -35,7 +35,8 @@ def turned_is_faster(device: torch.device) -> bool:
 
 
 def measure() -> dict[str, float]:
-    """Milliseconds of one product of many rows: the best of several turns, because others may use the machine too."""
+    """Milliseconds of one product of many rows: the best of several turns, on one thread, because others may use the
+    machine too, and threads then wait for each other."""
     codes = torch.ones(OUTPUTS, WIDTH, dtype=torch.int8)
     x, weight = torch.ones(ROWS, WIDTH, dtype=torch.int8), codes.bfloat16()
     x_bfloat16 = x.bfloat16()
@@ -44,9 +45,14 @@ def measure() -> dict[str, float]:
         "bfloat16": lambda: torch.nn.functional.linear(x_bfloat16, weight),
     }
     times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(ROUNDS):
-        for name, product in work.items():
-            began = time.perf_counter()
-            product()
-            times[name].append(time.perf_counter() - began)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(ROUNDS):
+            for name, product in work.items():
+                began = time.perf_counter()
+                product()
+                times[name].append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(threads)
     return {name: round(min(own) * 1000, 4) for name, own in times.items()}
