@@ -90,6 +90,9 @@ def open_gguf(path: Path) -> GgufFile:
     return GgufFile(path, data, metadata, tensors)
 
 
+LENGTH = struct.Struct("<Q")
+
+
 class _Cursor:
     """A place in the file. Every step forward is checked first."""
 
@@ -115,6 +118,19 @@ class _Cursor:
         if length > most:
             raise Damaged(f"{what} is {length:,} bytes long (at most {most:,})")
         return bytes(self.take(length, what)).decode("utf-8", errors="replace")
+
+    def texts(self, count: int, what: str) -> list[str]:
+        """Many texts in a row: a vocabulary has hundreds of thousands."""
+        data, end, found = self.data, len(self.data), []
+        for _ in range(count):
+            last = self.at + 8
+            if last <= end:
+                last += LENGTH.unpack_from(data, self.at)[0]
+            if last > end:
+                self.text(self.left, what)  # says what is missing
+            found.append(str(data[self.at + 8 : last], "utf-8", "replace"))
+            self.at = last
+        return found
 
     def count(self, smallest: int, what: str) -> int:
         """A number of things that follow, each at least `smallest` bytes."""
@@ -163,7 +179,7 @@ def _array(cursor: _Cursor, key: str) -> list[Any]:
     if kind == ARRAY:
         raise Damaged(f"{key} is an array of arrays")
     if kind == STRING:
-        return [cursor.text(cursor.left, key) for _ in range(cursor.count(SMALLEST[STRING], f"entries of {key}"))]
+        return cursor.texts(cursor.count(SMALLEST[STRING], f"entries of {key}"), key)
     if kind not in NUMPY_OF:
         raise Damaged(f"{key} is an array of the unknown type {kind}")
     width = np.dtype(NUMPY_OF[kind]).itemsize
