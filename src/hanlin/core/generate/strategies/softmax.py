@@ -6,7 +6,6 @@ torch's own adds up a large vocabulary in 16 long sums, 3e-5 off; its `sum` adds
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 LOWEST = -87.0
 """The exponential of less is a denormal float32: next to nothing, and thirty times the work. It counts as 0."""
@@ -15,7 +14,7 @@ LOWEST = -87.0
 def weights(logits: torch.Tensor) -> torch.Tensor:
     """w over the last dimension, (…, V) → (…, V): the likeliest weighs 1."""
     below = logits - logits.amax(-1, keepdim=True)
-    return F.threshold_(below, LOWEST, -torch.inf).exp_()
+    return torch.threshold_(below, LOWEST, -torch.inf).exp_()
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
