@@ -67,10 +67,10 @@ def fuse(model: Any, emit: Emit) -> None:
     programs: dict[str, Programs | None] = {}
     for number, block in enumerate(model.layers):
         if can_be_taken_apart(block):
-            parts = Parts(block)
+            parts = Parts(block, model.dtype)
             structure = repr(describe(parts))
             if structure not in programs:
-                programs[structure] = programs_of(parts, model.dtype, emit)
+                programs[structure] = programs_of(parts, emit)
             model.layers[number] = FusedBlock(parts, block, programs[structure])
     if programs:
         model.norm = exact(model.norm)

@@ -44,10 +44,10 @@ class Programs:
         return self._loaders[name].run([*inputs, *tensors])
 
 
-def programs_of(parts: Parts, pages_dtype: torch.dtype, emit: Emit) -> Programs | None:
+def programs_of(parts: Parts, emit: Emit) -> Programs | None:
     """Loaded where this machine has made them before, else made. None, with a line, where that can't be done."""
     try:
-        paths = {name: cache_folder() / "kernels" / f"{name}-{key_of(parts, pages_dtype)}.pt2" for name in NAMES}
+        paths = {name: cache_folder() / "kernels" / f"{name}-{key_of(parts)}.pt2" for name in NAMES}
         missing = [name for name, path in paths.items() if not path.exists()]
         if missing:
             if compiler_name() is None:
@@ -56,7 +56,7 @@ def programs_of(parts: Parts, pages_dtype: torch.dtype, emit: Emit) -> Programs 
             emit("note", text="Compiling the model's blocks for this machine, once.")
             began = time.perf_counter()
             for name in missing:
-                make(parts, name, pages_dtype, paths[name])
+                make(parts, name, paths[name])
             emit("note", text=f"Compiled in {time.perf_counter() - began:.0f} s.")
         loader = torch._C._aoti.AOTIModelPackageLoader
         for path in paths.values():
@@ -74,9 +74,9 @@ def tensors_of(parts: Parts) -> tuple[torch.Tensor, ...]:
 
 
 @torch.no_grad()
-def make(parts: Parts, name: str, pages_dtype: torch.dtype, path: Path) -> None:
+def make(parts: Parts, name: str, path: Path) -> None:
     """Compile one part and put it where it belongs, whole or not at all."""
-    examples, shapes = example(parts, name, pages_dtype)
+    examples, shapes = example(parts, name)
     names = [own for own, _ in _named(parts)]
     program = _Program(parts, "step" if name in ("one", "many") else name, names)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def make(parts: Parts, name: str, pages_dtype: torch.dtype, path: Path) -> None:
     _forget_oldest(path.parent)
 
 
-def example(parts: Parts, name: str, pages_dtype: torch.dtype) -> tuple[list[torch.Tensor], list[Any]]:
+def example(parts: Parts, name: str) -> tuple[list[torch.Tensor], list[Any]]:
     """Inputs of a part, and which of their sizes may change."""
     C, D, K = parts.qkv.in_features, parts.head_width, parts.num_kv_heads
     B, S, P = (1, 7, 64) if name == "one" else (5, 7, 64)
@@ -100,18 +100,18 @@ def example(parts: Parts, name: str, pages_dtype: torch.dtype) -> tuple[list[tor
     if name == "enter":
         return [x, *tables], [rows] * 3
     if name == "leave":
-        return [x, torch.rand(B, parts.num_heads * D)], [rows] * 2
-    pages = [torch.rand(P, K, D).to(pages_dtype) for _ in range(2)]
+        return [x, torch.rand(B, parts.num_heads * D).to(parts.dtype)], [rows] * 2
+    pages = [torch.rand(P, K, D).to(parts.dtype) for _ in range(2)]
     seen = torch.arange(B * S).view(B, S)
     seen_shape = {1: SEEN} if name == "one" else {0: TEXTS, 1: SEEN}
     inputs = [x, *tables, *pages, seen[:, -1].clone(), seen, torch.zeros(B, S)]
     return inputs, [rows, rows, rows, {0: SLOTS}, {0: SLOTS}, rows, seen_shape, seen_shape]
 
 
-def key_of(parts: Parts, pages_dtype: torch.dtype) -> str:
+def key_of(parts: Parts) -> str:
     """Equal for equal programs: the source, what the structure is made of, torch, and the machine."""
     sources = [(Path(__file__).parent / name).read_bytes() for name in ("parts.py", "turned.py", "rotation.py")]
-    about = [torch.__version__, machine_name(), torch.get_num_threads(), pages_dtype, describe(parts)]
+    about = [torch.__version__, machine_name(), torch.get_num_threads(), describe(parts)]
     return hashlib.sha256(repr((sources, about)).encode()).hexdigest()[:24]
 
 

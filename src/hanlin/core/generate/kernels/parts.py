@@ -53,10 +53,14 @@ def exact(norm: nn.Module) -> nn.Module:
 
 
 class Parts(nn.Module):
-    """Rows are tokens, N of them, float32. Tables are cos and sin of the rows' positions, (N, 1, turned width / 2)."""
+    """Rows are tokens, N of them, float32. Tables are cos and sin of the rows' positions, (N, 1, turned width / 2).
 
-    def __init__(self, block: Any):
+    dtype: of what attention looks at, queries, keys and values.
+    """
+
+    def __init__(self, block: Any, dtype: torch.dtype = torch.float32):
         super().__init__()
+        self.dtype = dtype
         attention, mlp = block.attention, block.mlp
         self.num_heads, self.num_kv_heads = attention.num_heads, attention.num_kv_heads
         self.head_width, self.scale = attention.head_width, attention.scale
@@ -78,12 +82,14 @@ class Parts(nn.Module):
         return getattr(self, part)(*arguments)
 
     def enter(self, x_NC: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> Three:
-        """q (N, H, D), k and v (N, K, D), normed and turned."""
+        """q (N, H, D), k and v (N, K, D), normed and turned, of `dtype`."""
         H, K, D = self.num_heads, self.num_kv_heads, self.head_width
         q, k, v = self.qkv(self.norm(x_NC)).split([H * D, K * D, K * D], dim=-1)
         q_NHD = self.q_norm(q.unflatten(-1, (H, D)))
         k_NKD = self.k_norm(k.unflatten(-1, (K, D)))
-        return self._turn(q_NHD, cos, sin), self._turn(k_NKD, cos, sin), self.v_norm(v.unflatten(-1, (K, D)))
+        v_NKD = self.v_norm(v.unflatten(-1, (K, D)))
+        q_NHD, k_NKD = self._turn(q_NHD, cos, sin), self._turn(k_NKD, cos, sin)
+        return q_NHD.to(self.dtype), k_NKD.to(self.dtype), v_NKD.to(self.dtype)
 
     def leave(self, x_NC: torch.Tensor, y_NE: torch.Tensor) -> torch.Tensor:
         """The block's output; y: what attention saw, its heads side by side."""
@@ -108,10 +114,10 @@ class Parts(nn.Module):
         slots: where the new ones go. seen: the slots a token sees, its own among them; mask: 0, −∞ where there is none.
         """
         q_BHD, k_BKD, v_BKD = self.enter(x_BC, cos, sin)
-        keys_PKD.index_put_((slots_B,), k_BKD.to(keys_PKD.dtype))
-        values_PKD.index_put_((slots_B,), v_BKD.to(values_PKD.dtype))
+        keys_PKD.index_put_((slots_B,), k_BKD)
+        values_PKD.index_put_((slots_B,), v_BKD)
         # Sums instead of matrix products: fused, they read keys and values where they lie and copy nothing.
-        q_B1KGD = q_BHD.unflatten(1, (self.num_kv_heads, -1))[:, None]
+        q_B1KGD = q_BHD.float().unflatten(1, (self.num_kv_heads, -1))[:, None]
         k_BSK1D, v_BSK1D = (pages[seen_BS].float().unsqueeze(3) for pages in (keys_PKD, values_PKD))
         scores_BSKG = (q_B1KGD * k_BSK1D).sum(-1) * self.scale + mask_BS[:, :, None, None]
         y_BKGD = (scores_BSKG.softmax(1).unsqueeze(-1) * v_BSK1D).sum(1)

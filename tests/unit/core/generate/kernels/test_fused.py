@@ -79,17 +79,17 @@ def test_what_the_engine_writes_is_what_the_plain_parts_would(fused: Pretrained)
 
 def test_without_a_compiler_blocks_stay_plain(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "compiler_name", lambda: None)
-    monkeypatch.setattr(compiled, "key_of", lambda parts, dtype: "unknown")
+    monkeypatch.setattr(compiled, "key_of", lambda parts: "unknown")
     said: list[str] = []
     block = load(tiny_model_folder).model.layers[0]
-    assert compiled.programs_of(Parts(block), torch.float32, lambda kind, **data: said.append(data["text"])) is None
+    assert compiled.programs_of(Parts(block), lambda kind, **data: said.append(data["text"])) is None
     assert "compiler" in said[0]
 
 
 def test_a_key_follows_structure_and_not_numbers(tiny_model_folder: Path) -> None:
     layers = load(tiny_model_folder).model.layers
-    keys = {compiled.key_of(Parts(layer), torch.float32) for layer in layers}
-    assert len(keys) == 1 and compiled.key_of(Parts(layers[0]), torch.bfloat16) not in keys
+    keys = {compiled.key_of(Parts(layer)) for layer in layers}
+    assert len(keys) == 1 and compiled.key_of(Parts(layers[0], torch.bfloat16)) not in keys
 
 
 def test_no_more_programs_are_kept_than_are_used(tmp_path: Path) -> None:
