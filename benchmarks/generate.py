@@ -194,14 +194,17 @@ def llama_divergence(exact: Pretrained, path: Path, ids: Sequence[int], places: 
         connection = http.client.HTTPConnection(server.listening_address.removeprefix("http://"), timeout=600)
         body = {"prompt": list(ids[: place + 1]), "n_predict": 1, "n_probs": NAMED, "samplers": ["top_k"], "top_k": 1}
         connection.request("POST", "/completion", json.dumps(body), {"Content-Type": "application/json"})
-        named = json.load(connection.getresponse())["completion_probabilities"][0]["top_logprobs"]
+        answer = json.load(connection.getresponse())
         connection.close()
+        if not answer.get("completion_probabilities"):
+            continue  # where it would end the text it names nothing
+        named = answer["completion_probabilities"][0]["top_logprobs"]
         log_q = torch.tensor([token["logprob"] for token in named], dtype=torch.float64)
         log_p = log_p_TV[place, torch.tensor([token["id"] for token in named])].double()
         rest_p, rest_q = (1 - log.exp().sum() for log in (log_p, log_q))
         rest = rest_p * (rest_p / rest_q).log() if min(rest_p, rest_q) > 1e-9 else 0.0
         kls.append(float((log_p.exp() * (log_p - log_q)).sum() + rest))
-    return {"kl_nats_at_least": round(sum(kls) / len(kls), 6), "tokens": len(kls)}
+    return {"kl_nats_at_least": round(sum(kls) / len(kls), 6) if kls else None, "tokens": len(kls)}
 
 
 def transformers_folder(loaded: Pretrained, work: Path) -> Path:
