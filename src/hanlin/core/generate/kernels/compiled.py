@@ -30,6 +30,8 @@ MOST_FILES = 64
 """Programs kept; those unused for longest make room."""
 ROWS, TEXTS = Dim("rows", min=2, max=2**20), Dim("texts", min=2, max=2**12)
 SEEN, SLOTS = Dim("seen", min=2, max=2**24), Dim("slots", min=2, max=2**30)
+OPTIONS = {"cpp.enable_floating_point_contract_flag": "fast"}
+"""A product and a sum in one instruction."""
 NAMES = ("enter", "leave", "one", "many")
 """`Parts.enter` and `leave` for any number of rows from 2; `Parts.step` for one text, and for several."""
 
@@ -85,7 +87,8 @@ def make(parts: Parts, name: str, path: Path) -> None:
         arguments = (*examples, *tensors_of(parts))
         dynamic = ((*shapes, *([None] * len(names))),)
         exported = torch.export.export(program, arguments, dynamic_shapes=dynamic)
-        made = torch._inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "program.pt2"))
+        package = str(Path(folder) / "program.pt2")
+        made = torch._inductor.aoti_compile_and_package(exported, package_path=package, inductor_configs=OPTIONS)
         os.replace(made, path)
     _forget_oldest(path.parent)
 
@@ -110,7 +113,9 @@ def example(parts: Parts, name: str) -> tuple[list[torch.Tensor], list[Any]]:
 
 def key_of(parts: Parts) -> str:
     """Equal for equal programs: the source, what the structure is made of, torch, and the machine."""
-    sources = [(Path(__file__).parent / name).read_bytes() for name in ("parts.py", "turned.py", "rotation.py")]
+    sources = [
+        (Path(__file__).parent / name).read_bytes() for name in ("parts.py", "turned.py", "rotation.py", "compiled.py")
+    ]
     about = [torch.__version__, machine_name(), torch.get_num_threads(), describe(parts)]
     return hashlib.sha256(repr((sources, about)).encode()).hexdigest()[:24]
 

@@ -120,7 +120,9 @@ class Parts(nn.Module):
         q_B1KGD = q_BHD.float().unflatten(1, (self.num_kv_heads, -1))[:, None]
         k_BSK1D, v_BSK1D = (pages[seen_BS].float().unsqueeze(3) for pages in (keys_PKD, values_PKD))
         scores_BSKG = (q_B1KGD * k_BSK1D).sum(-1) * self.scale + mask_BS[:, :, None, None]
-        y_BKGD = (scores_BSKG.softmax(1).unsqueeze(-1) * v_BSK1D).sum(1)
+        # The softmax's divisor last: within the sum it would divide anew for each number of v.
+        weights_BSKG = (scores_BSKG - scores_BSKG.amax(1, keepdim=True)).exp()
+        y_BKGD = (weights_BSKG.unsqueeze(-1) * v_BSK1D).sum(1) / weights_BSKG.sum(1).unsqueeze(-1)
         return self.leave(x_BC, y_BKGD.flatten(1))
 
     def _feed_forward(self, x_NC: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,11 @@ LARGEST = 128
 
 
 def rotate(x: torch.Tensor, signs_BB: torch.Tensor) -> torch.Tensor:
-    """x·R of rows (…, width), float32; signs: `hadamard` of the width, in the dtype of x.
+    """x·R·√B of rows (…, width), B the block; signs: `hadamard` of the width, in the dtype of x.
 
-    R is symmetric: turned twice, rows are as they were.
+    R is symmetric: turned twice, rows are as they were, times B.
     """
-    turned = (x.unflatten(-1, (-1, len(signs_BB))) @ signs_BB).flatten(-2)
-    return turned.float() * len(signs_BB) ** -0.5
+    return (x.unflatten(-1, (-1, len(signs_BB))) @ signs_BB).flatten(-2)
 
 
 @functools.cache
