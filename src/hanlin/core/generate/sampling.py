@@ -24,6 +24,7 @@ from hanlin.core.generate.strategies import (
     top_p,
     typical,
 )
+from hanlin.core.generate.strategies.largest import place_of_largest
 from hanlin.core.generate.strategies.softmax import probabilities
 from hanlin.core.generate.strategies.temperature import COLDEST
 from hanlin.core.run.config import Config
@@ -170,7 +171,7 @@ class Sampler:
 
     def _likeliest(self, logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Tensor:
         logits_V = _masked(self._penalised(logits_V), allowed_V)
-        likeliest = logits_V.argmax()
+        likeliest = place_of_largest(logits_V)
         _check_something_is_left(logits_V[likeliest])
         return likeliest
 

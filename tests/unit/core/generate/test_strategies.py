@@ -17,7 +17,7 @@ from hanlin.core.generate.strategies import (
     top_p,
     typical,
 )
-from hanlin.core.generate.strategies.largest import largest
+from hanlin.core.generate.strategies.largest import largest, place_of_largest
 
 # Few different values: ties.
 COARSE = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=40).map(torch.tensor)
@@ -132,6 +132,12 @@ def test_largest(values: torch.Tensor, k: int) -> None:
     found, places = largest(values, k)
     assert found.equal(values.topk(k).values)
     assert values[places].equal(found) and len(places.unique()) == k
+
+
+@pytest.mark.parametrize("size", [1, 512, 700, 4096])
+def test_the_place_of_the_largest_is_the_first(size: int) -> None:
+    values = torch.randint(0, 50, (size,), generator=torch.Generator().manual_seed(size)).float()
+    assert place_of_largest(values).equal(values.argmax())
 
 
 def test_masked_tokens_never_come_back() -> None:

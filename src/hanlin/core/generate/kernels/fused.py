@@ -13,7 +13,7 @@ from torch import nn
 from hanlin.core.generate.kernels.bfloat16 import can_pack
 from hanlin.core.generate.kernels.compiled import Programs, tensors_of
 from hanlin.core.generate.kernels.parts import Parts
-from hanlin.core.generate.kernels.places import places_of
+from hanlin.core.generate.kernels.places import in_pages, seen_of
 from hanlin.core.model.attention import attend_by_products
 from hanlin.core.model.cache import KeyValues
 from hanlin.core.model.positions.rope import Rope
@@ -39,9 +39,9 @@ class FusedBlock(nn.Module):
         B, T, C = x_BTC.shape
         attention, rows_NC = self._attention[0], x_BTC.float().reshape(-1, C)
         tables = tables_of(attention.position, reading, B)
-        places = places_of(reading, state, attention.window) if T == 1 and self.programs is not None else None
-        if places is not None and self.programs is not None:
-            inputs = (rows_NC, *tables, *places)
+        if self.programs is not None and T == 1 and in_pages(state):
+            pages = (state.pages.keys, state.pages.values, state.slots_N)
+            inputs = (rows_NC, *tables, *pages, *seen_of(reading, state, attention.window))
             return self.programs.run("one" if B == 1 else "many", inputs, self._tensors)[0].view(B, T, C)
         q, k, v = (x.unflatten(0, (B, T)) for x in self._run("enter", rows_NC, *tables))
         y_BTE = attention.look(q, k, v, reading, state)

@@ -7,46 +7,69 @@ drawn comes from exact logits; the tail keeps its share to within the codes' err
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import nn
 
 from hanlin.core.generate.kernels.bfloat16 import Bfloat16Matrix
 from hanlin.core.generate.kernels.int4 import Int4Linear, pack, planes_of
-from hanlin.core.generate.kernels.turned import TurnedLinear
+from hanlin.core.generate.kernels.packed import PackedCodes
+from hanlin.core.generate.kernels.turned import quantize, round_rows
 
-EXACT_OF_TURNED, EXACT_OF_INT4 = 256, 1024
-"""Tokens whose logits are made again, for one row. Codes of 8 bits, turned, are off by a tenth (standard deviation, on
-Gemma-3-270M), of 4 bits by six tenths; the mass behind so many tokens makes that 0.0003 and 0.005 nats."""
-EXACT_OF_MANY = 32
-"""For several rows, whose logits are bfloat16's: so many that no rounding decides which comes first."""
 BLOCK = 64
 
 
+class Screen(Protocol):
+    """All logits of rows (N, C) float32, float32 (N, V), nearly; and how many of each row's are to be made again."""
+
+    def __call__(self, rows_NC: torch.Tensor) -> tuple[torch.Tensor, int]: ...
+
+
+class TurnedScreen:
+    """In 8 bits, matrix and rows turned: off by a tenth (standard deviation, on Gemma-3-270M). The mass behind the
+    likeliest 128 makes that 0.0005 nats; of several rows fewer are made again, for time."""
+
+    ONE, MANY = 128, 64
+
+    def __init__(self, weight: torch.Tensor):
+        self._codes = PackedCodes(*quantize(weight))
+
+    def __call__(self, rows_NC: torch.Tensor) -> tuple[torch.Tensor, int]:
+        rounded_NC, scale_N1 = round_rows(rows_NC)
+        return self._codes.product(rounded_NC).mul_(scale_N1), self.ONE if len(rows_NC) == 1 else self.MANY
+
+
+class Int4Screen:
+    """In 4 bits for one row: off by six tenths, which behind the likeliest 1,024 makes 0.005 nats. In bfloat16 for
+    several: again so many that no rounding decides which comes first."""
+
+    ONE, MANY = 1024, 32
+
+    def __init__(self, weight: torch.Tensor):
+        planes = [pack(*part) for part in planes_of(weight, 1)]
+        self._narrow = Int4Linear((weight.shape[0], weight.shape[1]), planes, None, torch.float32)
+        self._wide = Bfloat16Matrix(weight)
+
+    def __call__(self, rows_NC: torch.Tensor) -> tuple[torch.Tensor, int]:
+        if len(rows_NC) == 1:
+            return self._narrow(rows_NC), self.ONE
+        return self._wide.product(rows_NC.bfloat16()).float(), self.MANY
+
+
 class ScreenedHead(nn.Module):
-    """y = x·Wᵀ + bias, (…, C) → (…, V) float32.
+    """y = x·Wᵀ + bias, (…, C) → (…, V) float32. weight: (V, C), the embedding itself where it is tied: not copied."""
 
-    weight: (V, C), the embedding itself where it is tied: it is not copied. screen: the same in fewer bits, for one
-    row; exact: of how many tokens the logits are made again. wide: in bfloat16, for several rows.
-    """
-
-    def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, screen: nn.Module, exact: int, wide: Bfloat16Matrix
-    ):
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, screen: Screen):
         super().__init__()
-        self._weight, self._bias = weight, bias
-        self.screen, self.exact, self.wide = screen, exact, wide
+        self._weight, self._bias, self._screen = weight, bias, screen
         self.out_features, self.in_features = weight.shape
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, turned: bool) -> ScreenedHead:
         weight = linear.weight.detach()
         bias = None if linear.bias is None else linear.bias.detach().float()
-        wide = Bfloat16Matrix(weight)
-        if turned:
-            return cls(weight, bias, TurnedLinear.of(weight), EXACT_OF_TURNED, wide)
-        planes = [pack(*part) for part in planes_of(weight, 1)]
-        screen = Int4Linear((weight.shape[0], weight.shape[1]), planes, None, torch.float32)
-        return cls(weight, bias, screen, EXACT_OF_INT4, wide)
+        return cls(weight, bias, TurnedScreen(weight) if turned else Int4Screen(weight))
 
     @property
     def weight(self) -> torch.Tensor:
@@ -54,10 +77,7 @@ class ScreenedHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows_NC = x.reshape(-1, self.in_features).float()
-        if len(rows_NC) == 1:
-            logits_NV, exact = self.screen(rows_NC), self.exact
-        else:
-            logits_NV, exact = self.wide.product(rows_NC.bfloat16()).float(), EXACT_OF_MANY
+        logits_NV, exact = self._screen(rows_NC)
         places_Nk = likeliest(logits_NV, exact)
         again_Nk = self._weight[places_Nk].float() @ rows_NC[..., None]
         logits_NV.scatter_(1, places_Nk, again_Nk[..., 0])

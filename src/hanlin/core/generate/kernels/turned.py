@@ -17,7 +17,7 @@ from hanlin.core.generate.kernels.bfloat16 import can_pack
 from hanlin.core.generate.kernels.rotation import hadamard, rotate
 
 ROWS_AT_ONCE = 2**14
-"""Of a matrix being turned: what lies beside it stays small."""
+"""Of a matrix being turned: what lies beside it stays in the processor's cache."""
 
 
 class TurnedLinear(nn.Module):
@@ -40,7 +40,6 @@ class TurnedLinear(nn.Module):
         turned_dtype = torch.bfloat16 if can_pack(codes.device.type) else torch.float32
         self.register_buffer("signs", hadamard(self.in_features, turned_dtype, codes.device), persistent=False)
         self.register_buffer("exact_signs", hadamard(self.in_features, torch.float32, codes.device), persistent=False)
-        self.shrink = len(self.signs) ** -0.5
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
@@ -58,11 +57,6 @@ class TurnedLinear(nn.Module):
             bias = torch.cat([b.detach().float() for b in own])
         return cls(torch.cat(codes), torch.cat(scales), bias, linears[0].weight.dtype)
 
-    @classmethod
-    def of(cls, weight: torch.Tensor) -> TurnedLinear:
-        """Without bias: of a matrix (out, in)."""
-        return cls(*quantize(weight), None, weight.dtype)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self._product(x.reshape(-1, self.in_features))
         if self.bias is not None:
@@ -73,15 +67,13 @@ class TurnedLinear(nn.Module):
         """float32 (N, out). Compiled, one row stays as it is: reading the matrix takes longer than multiplying it."""
         if x_NI.shape[0] == 1 and torch.compiler.is_compiling():
             turned_NI = rotate(x_NI.float(), self.exact_signs)
-            return ((self.codes.float() * turned_NI).sum(-1) * (self.scales * self.shrink))[None]
-        turned_NI = rotate(x_NI.to(self.signs.dtype), self.signs).float()
-        scale_N1 = (turned_NI.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
-        rounded_NI = (turned_NI / scale_N1).round().to(torch.int8)
-        return torch._int_mm(rounded_NI, self.codes.T).float() * (scale_N1 * (self.scales * self.shrink))
+            return ((self.codes.float() * turned_NI).sum(-1) * self.scales)[None]
+        rounded_NI, scale_N1 = round_turned(rotate(x_NI.to(self.signs.dtype), self.signs).float())
+        return torch._int_mm(rounded_NI.to(torch.int8), self.codes.T).float() * (scale_N1 * self.scales)
 
     def dequantized(self, dtype: torch.dtype) -> torch.Tensor:
         """The numbers the codes stand for, turned back: (out, in)."""
-        return rotate(self.codes * (self.scales * self.shrink)[:, None], self.exact_signs).to(dtype)
+        return rotate(self.codes * self.scales[:, None], self.exact_signs).to(dtype)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -92,15 +84,26 @@ class TurnedLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+def round_rows(x_NI: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of float32 → whole numbers from −127 to 127 (N, in) of the turned rows, still float32, and scales (N, 1)."""
+    return round_turned(rotate(x_NI, hadamard(x_NI.shape[1], torch.float32, x_NI.device)))
+
+
+def round_turned(turned_NI: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    scale_N1 = (turned_NI.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
+    return (turned_NI / scale_N1).round(), scale_N1
+
+
 def quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(out, in) of any floating type → codes (out, in) int8 of the turned matrix, scales (out,) float32."""
+    """(out, in) of any floating type → codes (out, in) int8 of the turned matrix, scales (out,) float32.
+
+    `rotate` makes rows √B times as long: here, and again where the other side is turned, so the scales take B off.
+    """
     codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     scales = torch.empty(len(weight), device=weight.device)
     signs = hadamard(weight.shape[1], torch.float32, weight.device)
-    parts = zip(*(x.split(ROWS_AT_ONCE) for x in (weight.detach(), codes, scales)))
-    for part, codes_part, scales_part in parts:
-        turned = rotate(part.float(), signs) * len(signs) ** -0.5
-        scale = (turned.abs().amax(-1) / 127).clamp(min=1e-30)
-        codes_part.copy_(turned.div_(scale[:, None]).round_())
-        scales_part.copy_(scale)
+    for part, codes_part, scales_part in zip(*(x.split(ROWS_AT_ONCE) for x in (weight.detach(), codes, scales))):
+        rounded, scale_n1 = round_turned(rotate(part.float(), signs))
+        codes_part.copy_(rounded)
+        scales_part.copy_(scale_n1[:, 0] / len(signs))
     return codes, scales
