@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from hanlin.core.generate.blocks import stretches
@@ -32,8 +34,7 @@ class PlainPages:
 
     def __init__(self, num_slots: int, num_kv_heads: int, head_width: int, dtype: torch.dtype, device: torch.device):
         shape = (num_slots, num_kv_heads, head_width)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys, self.values = (zeros(shape, dtype, device) for _ in range(2))
 
     def write(self, slots_N: torch.Tensor, k_NKD: torch.Tensor, v_NKD: torch.Tensor) -> None:
         self.keys.index_copy_(0, slots_N, k_NKD.to(self.keys.dtype))
@@ -47,14 +48,21 @@ class PlainPages:
         return 2 * self.keys.numel() * self.keys.element_size()
 
 
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """torch.zeros, but on a CPU memory is taken and cleared where it is first used: a cache may be gigabytes."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+
+
 class Int8Pages:
     """As whole numbers from −127 to 127 times a scale of each token and head, max|x|/127: half of bfloat16's memory."""
 
     def __init__(self, num_slots: int, num_kv_heads: int, head_width: int, dtype: torch.dtype, device: torch.device):
         codes, scales = (num_slots, num_kv_heads, head_width), (num_slots, num_kv_heads, 1)
         self.dtype = dtype
-        self.codes = [torch.zeros(codes, dtype=torch.int8, device=device) for _ in range(2)]
-        self.scales = [torch.zeros(scales, dtype=torch.float32, device=device) for _ in range(2)]
+        self.codes = [zeros(codes, torch.int8, device) for _ in range(2)]
+        self.scales = [zeros(scales, torch.float32, device) for _ in range(2)]
 
     def write(self, slots_N: torch.Tensor, k_NKD: torch.Tensor, v_NKD: torch.Tensor) -> None:
         for codes, scales, x_NKD in zip(self.codes, self.scales, (k_NKD.float(), v_NKD.float())):

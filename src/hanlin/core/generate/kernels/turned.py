@@ -16,7 +16,7 @@ from torch import nn
 from hanlin.core.generate.kernels.bfloat16 import can_pack
 from hanlin.core.generate.kernels.rotation import hadamard, rotate
 
-ROWS_AT_ONCE = 2**14
+ROWS_AT_ONCE = 2**10
 """Of a matrix being turned: what lies beside it stays in the processor's cache."""
 
 
