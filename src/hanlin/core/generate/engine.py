@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
 
 import torch
 
 from hanlin.core.generate.capacity import refuse_unfit
 from hanlin.core.generate.line import Line
+from hanlin.core.generate.logprobs import logprobs_of
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.passes import Passes
 from hanlin.core.generate.reply import Piece, Reply
@@ -67,7 +69,7 @@ class Engine:
         """Forget a request; what it held is free at once."""
         if ticket.done:
             return
-        ticket.done = True
+        ticket.end()
         if self.line.remove(ticket):
             return
         for text in [*self.reading, *self.writing]:
@@ -128,10 +130,11 @@ class Engine:
                 self.reading.append(self._begin(ticket, found, reserved))
             except Exception as error:  # a grammar it can't read, say: its request's own trouble
                 self.blocks.release(found)
-                ticket.error, ticket.done = error, True
+                ticket.end(error)
 
     def _begin(self, ticket: Ticket, found: list[int], reserved: int) -> Text:
         loaded, sampling = self.loaded, ticket.sampling
+        ticket.times.begun = monotonic()
         ids = first_ids(loaded, self.passes, ticket)
         most = longest(loaded, self.passes, ticket) - len(ids)
         text = Text(
@@ -200,7 +203,7 @@ class Engine:
                 if not finite:
                     raise not_numbers()
                 allowed = masks[text].result() if text in masks else None
-                self._give(text, text.sampler.draw(logits_V, allowed))
+                self._give(text, text.sampler.draw(logits_V, allowed), logits_V)
             except Exception as error:
                 self._fail(text, error)
 
@@ -220,31 +223,34 @@ class Engine:
                 self.passes.take_back(text, length, states)
 
     def _accept(self, text: Text, logits_TV: torch.Tensor, draft: Draft) -> None:
-        if not torch.isfinite(logits_TV.amax(-1)).all():
-            raise not_numbers()
+        finite_T = torch.isfinite(logits_TV.amax(-1)).tolist()
         text.ticket.num_drafted += len(draft.tokens)
         for place, logits_V in enumerate(logits_TV):
+            if not finite_T[place]:  # behind a wrong guess it would not matter
+                raise not_numbers()
             allowed = text.constraint.allowed() if text.constraint is not None else None
             guess = draft.tokens[place] if place < len(draft.tokens) else None
             token = next_token(text.sampler, logits_V, allowed, guess, draft.shares_kV, place)
-            self._give(text, token)
+            self._give(text, token, logits_V)
             text.ticket.num_accepted += token == guess
             if token != guess or text.ticket.done:
                 return
 
-    def _give(self, text: Text, token: int) -> None:
+    def _give(self, text: Text, token: int, logits_V: torch.Tensor) -> None:
         text.sampler.saw(token)
         if text.constraint is not None:
             text.constraint.accept(token)
         text.ids.append(token)
-        piece = text.reply.push(token)
+        count = text.ticket.sampling.top_logprobs
+        piece = text.reply.push(token, None if count is None else logprobs_of(logits_V, token, count))
         text.ticket.pieces.append(piece)
+        text.ticket.times.first = text.ticket.times.first or monotonic()
         if piece.finish:
-            text.ticket.done = True
+            text.ticket.end()
             self._drop(text)
 
     def _fail(self, text: Text, error: Exception) -> None:
-        text.ticket.error, text.ticket.done = error, True
+        text.ticket.end(error)
         self._drop(text)
 
     def _drop(self, text: Text) -> None:

@@ -6,18 +6,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hanlin.core.generate.logprobs import Logprobs
 from hanlin.core.text.tokenizer import StreamDecoder, Tokenizer
 
 
 @dataclass(frozen=True)
 class Piece:
     """text: newly readable characters (may be empty). token: the id that brought them. finish: "" while going on, then
-    "stop" or "length"."""
+    "stop" or "length". logprobs: where they were asked for."""
 
     text: str
     num_tokens: int
     finish: str = ""
     token: int = -1
+    logprobs: Logprobs | None = None
 
 
 class TextFilter(Protocol):
@@ -53,7 +55,7 @@ class Reply:
         """Tokens it may still have."""
         return self._max_tokens - self.num_tokens
 
-    def push(self, token: int) -> Piece:
+    def push(self, token: int, logprobs: Logprobs | None = None) -> Piece:
         self.num_tokens += 1
         stopped = token in self._stop_ids
         ended = stopped or self.num_tokens >= self._max_tokens
@@ -64,10 +66,10 @@ class Reply:
         cut = find_stop(self._held, self._stops)
         if cut is not None or ended:
             finish = "stop" if stopped or cut is not None else "length"
-            return Piece(self._worded(self._held[:cut], ends=True), self.num_tokens, finish, token)
+            return Piece(self._worded(self._held[:cut], ends=True), self.num_tokens, finish, token, logprobs)
         safe = len(self._held) - possible_start(self._held, self._stops)
         text, self._held = self._held[:safe], self._held[safe:]
-        return Piece(self._worded(text), self.num_tokens, "", token)
+        return Piece(self._worded(text), self.num_tokens, "", token, logprobs)
 
     def _worded(self, text: str, ends: bool = False) -> str:
         if self._wording is None:

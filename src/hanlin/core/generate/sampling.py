@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 
 from hanlin.core.generate.strategies import (
+    bias,
     dry,
     frequency,
     min_p,
@@ -52,6 +53,7 @@ class Sampling(Config):
         0.0, ge=-2, le=2, description="taken off a token's logit for each time the reply has it"
     )
     presence_penalty: float = Field(0.0, ge=-2, le=2, description="taken off the logit of each token the reply has")
+    logit_bias: dict[int, float] = Field({}, description="token id: number added to its logit, before all else")
     no_repeat_ngram: int = Field(0, ge=0, description="no run of this many tokens comes twice; 0 is off")
     dry_multiplier: float = Field(
         0.0, ge=0, le=100, description="strength of DRY, taken off what would go on with a repetition; 0 is off"
@@ -76,6 +78,12 @@ class Sampling(Config):
     max_tokens: int = Field(256, ge=1, description="the longest reply, in tokens")
     stop: tuple[str, ...] = Field((), description="texts that end the reply; they are not shown")
     seed: int | None = Field(None, description="the same seed gives the same reply")
+    top_logprobs: int | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="also say each token's log-probability, and those of so many of the likeliest in its place",
+    )
 
     @field_validator("json_schema", mode="before")
     @classmethod
@@ -111,8 +119,9 @@ GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
 class Sampler:
     """The draws of one request: what was seen, mirostat's state, and the request's own random numbers.
 
-    Steps in transformers' order: what depends on the text so far (repetition, frequency and presence, no-repeat, DRY),
-    what is allowed, temperature, then what is kept (top-k, top-p, min-p, typical; or mirostat alone).
+    Steps in transformers' order: the user's own bias, what depends on the text so far (repetition, frequency and
+    presence, no-repeat, DRY), what is allowed, temperature, then what is kept (top-k, top-p, min-p, typical; or
+    mirostat alone).
 
     prompt: ids before the reply. breakers: runs of ids at which DRY takes a repetition as ended (see `breakers_of`).
     random: the request's own random numbers.
@@ -197,6 +206,8 @@ class Sampler:
         s, logits_V = self.sampling, logits_V.to(torch.promote_types(logits_V.dtype, torch.float32))
         seen = torch.from_numpy(self._ids[: self._num_seen]).to(logits_V.device)
         reply = seen[self._num_prompt :]
+        if s.logit_bias:
+            logits_V = bias.add(logits_V, s.logit_bias)
         if s.repetition_penalty != 1 and len(seen):
             logits_V = repetition.penalise(logits_V, seen, s.repetition_penalty)
         if (s.frequency_penalty or s.presence_penalty) and len(reply):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
 import torch
@@ -26,6 +27,17 @@ class Constraint(Protocol):
     def rollback(self, num_tokens: int) -> None: ...
 
 
+@dataclass
+class Times:
+    """Of a request, in seconds of `time.monotonic`; 0 for what has not come yet. begun: it left the line. first, ended:
+    its first token and its last."""
+
+    asked: float = field(default_factory=monotonic)
+    begun: float = 0.0
+    first: float = 0.0
+    ended: float = 0.0
+
+
 @dataclass(eq=False)
 class Ticket:
     """A request's own end: pieces of its reply as they come, and what was done for it.
@@ -42,6 +54,10 @@ class Ticket:
     num_shared: int = 0
     num_drafted: int = 0
     num_accepted: int = 0
+    times: Times = field(default_factory=Times)
+
+    def end(self, error: Exception | None = None) -> None:
+        self.error, self.done, self.times.ended = error, True, monotonic()
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from hanlin.core.generate.engine import Engine
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.sampling import Sampling
-from hanlin.core.generate.text import Ticket
+from hanlin.core.generate.text import Ticket, Times
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.use.serve.errors import ApiError
 
@@ -23,15 +23,24 @@ Value = TypeVar("Value")
 class Job:
     """One reply being made. Cancelling stops it before its next token, or takes it out of the line."""
 
-    def __init__(self, prompt: list[int], sampling: Sampling, when_cancelled: Callable[[Job], None]):
-        self.prompt, self.sampling = prompt, sampling
+    def __init__(self, prompt: list[int], sampling: Sampling, client: str, when_cancelled: Callable[[Job], None]):
+        self.prompt, self.sampling, self.client = prompt, sampling, client
         self.ticket: Ticket | None = None
         self.cancelled = False
         self._when_cancelled = when_cancelled
+        self._before = Times()
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
         self.watch: asyncio.Task[None] | None = None
         """Who waits for the client's leaving; held here because the event loop itself holds tasks weakly."""
+
+    @property
+    def times(self) -> Times:
+        return self.ticket.times if self.ticket is not None else self._before
+
+    @property
+    def num_shared(self) -> int:
+        return self.ticket.num_shared if self.ticket is not None else 0
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """The pieces as they are made; ends early when cancelled. Raises what the engine met with this request."""
@@ -73,9 +82,9 @@ class Turns:
         """Run a tokenizer's work beside the event loop, so that a long prompt delays nobody's stream."""
         return await asyncio.get_running_loop().run_in_executor(self._tokenizer_thread, work)
 
-    def start(self, prompt: list[int], sampling: Sampling) -> Job:
+    def start(self, prompt: list[int], sampling: Sampling, *, adapter: str = "", client: str = "") -> Job:
         """Begin a reply to prompt ids. Raises ApiError 429 when too many wait already."""
-        job = Job(prompt, sampling, lambda job: self._asked.put(lambda: self._cancel(job)))
+        job = Job(prompt, sampling, client, lambda job: self._asked.put(lambda: self._cancel(job)))
         with self._jobs_lock:
             if len(self._jobs) >= self._options.max_streams + self._options.max_waiting:
                 waiting = self._options.max_waiting
@@ -118,7 +127,7 @@ class Turns:
         if job.cancelled:
             return
         try:
-            job.ticket = self._engine.submit(job.prompt, job.sampling)
+            job.ticket = self._engine.submit(job.prompt, job.sampling, job.client)
         except Exception as error:
             self._end(job, error)
 

@@ -1,0 +1,72 @@
+"""What writes the replies behind the server: our engine in its thread, or another program. Prompt ids in, pieces out;
+the template, the options and everything a client sees stand in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from hanlin.core.generate.reply import Piece
+from hanlin.core.generate.sampling import Sampling
+from hanlin.core.generate.text import Times
+from hanlin.core.text.tokenizer import Tokenizer
+
+Value = TypeVar("Value")
+
+
+class Job(Protocol):
+    """One reply being made."""
+
+    @property
+    def times(self) -> Times: ...
+
+    @property
+    def num_shared(self) -> int:
+        """Prompt tokens that were known already."""
+        ...
+
+    def pieces(self) -> AsyncIterator[Piece]:
+        """As they are made; ends early when cancelled. Raises what was met with this request."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop before the next token, or leave the line. More than once is once."""
+        ...
+
+
+class Backend(Protocol):
+    """One model, loaded."""
+
+    async def encode(self, work: Callable[[], Value]) -> Value:
+        """Run a tokenizer's work beside the event loop: one piece of work at a time."""
+        ...
+
+    def start(self, prompt: list[int], sampling: Sampling, *, adapter: str = "", client: str = "") -> Job:
+        """Begin a reply. adapter: one of those loaded; "" for none. client: who asks; clients take turns.
+
+        Raises ApiError: 429 when too many wait, 400 for what this backend can't do.
+        """
+        ...
+
+    @property
+    def num_jobs(self) -> int:
+        """Replies being made or waiting."""
+        ...
+
+    def close(self) -> None:
+        """Stop all replies."""
+        ...
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as clients know it. adapters: their names and where each lies; clients ask for one as a model."""
+
+    name: str
+    path: Path
+    tokenizer: Tokenizer
+    context: int
+    backend: Backend
+    adapters: Mapping[str, Path] = field(default_factory=dict)
