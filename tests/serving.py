@@ -20,6 +20,7 @@ from hanlin.core.model.recurrent import RecurrentState
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.use.serve.app import create_app
 from hanlin.use.serve.config import Serve
+from hanlin.use.serve.models import Models, served_model
 from hanlin.use.serve.run import listen
 
 HOLDING = (
@@ -106,16 +107,17 @@ class Running:
     def wait_until_idle(self, seconds: float = 5.0) -> bool:
         """Whether the model is free again within the time."""
         end = time.monotonic() + seconds
-        while self.app.state.turns.num_jobs and time.monotonic() < end:
+        while self.app.state.models.num_jobs and time.monotonic() < end:
             time.sleep(0.01)
-        return self.app.state.turns.num_jobs == 0
+        return self.app.state.models.num_jobs == 0
 
 
 @contextmanager
 def running(loaded: Pretrained, name: str = "tiny", **options: Any) -> Iterator[Running]:
     """Serve on a free port until the block ends."""
     engine = {"share_prefixes": False, **options.pop("engine", {})}
-    app = create_app(loaded, name, Serve(engine=engine, **options))
+    config = Serve(engine=engine, **options)
+    app = create_app(Models([served_model(loaded, name, config)]), config)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1))
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

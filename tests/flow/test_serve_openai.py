@@ -125,7 +125,7 @@ def test_a_full_queue_answers_429(client: openai.OpenAI, server: Running, slow: 
     streams = [threading.Thread(target=_ask_quietly, args=(client,)) for _ in range(3)]
     for stream in streams:
         stream.start()
-    _wait_for(lambda: server.app.state.turns.num_jobs == 3)
+    _wait_for(lambda: server.app.state.models.num_jobs == 3)
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(model="tiny", messages=MESSAGES)
     slow.seconds_per_token = 0.0
@@ -159,7 +159,7 @@ def test_a_client_that_leaves_the_queue_is_never_served(server: Running, client:
     body = {"model": "tiny", "messages": MESSAGES}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=httpx.Timeout(5, read=0.2))
-    _wait_for(lambda: server.app.state.turns.num_jobs == 1)
+    _wait_for(lambda: server.app.state.models.num_jobs == 1)
     slow.seconds_per_token = 0.0
     first.join()
     assert server.wait_until_idle()

@@ -135,16 +135,16 @@ def ask(path: str) -> dict[str, Any]:
     import uvicorn
 
     from hanlin.core.model.opening import open_model
-    from hanlin.use.serve.app import answers_chats, create_app
+    from hanlin.use.serve.app import create_app
     from hanlin.use.serve.config import Serve
+    from hanlin.use.serve.models import Models, answers_chats, served_model
 
     loaded = open_model(path, torch.float32)
     is_chat = answers_chats(loaded)
     asked: dict[str, Any] = {"model": "rehearsal", "max_tokens": TOKENS, "temperature": 0}
     asked |= {"messages": [{"role": "user", "content": PROMPT}]} if is_chat else {"prompt": PROMPT}
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(loaded, "rehearsal", Serve()), log_level="warning", ws="none", lifespan="on")
-    )
+    app = create_app(Models([served_model(loaded, "rehearsal", Serve())]), Serve())
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="on"))
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

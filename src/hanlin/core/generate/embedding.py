@@ -10,13 +10,12 @@ import torch
 from hanlin.core.model import pooling
 from hanlin.core.model.encoder import Encoder
 from hanlin.core.model.pretrained import Pretrained
-from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.errors import HanlinError, RequestError
 
 POOLING_FILE = "1_Pooling/config.json"
 """Where sentence-transformers says how a model was trained to be read."""
 
 
-@torch.inference_mode()
 def embed(loaded: Pretrained, texts: Sequence[str], pool: str = "", batch_tokens: int = 8192) -> torch.Tensor:
     """One vector of length 1 a text, (N, C) float32, in the order of the texts; dot products are cosines.
 
@@ -24,8 +23,16 @@ def embed(loaded: Pretrained, texts: Sequence[str], pool: str = "", batch_tokens
     read at a time, padding included. Raises HanlinError for a model that is no encoder and for a text too long for it,
     naming which.
     """
+    _encoder(loaded)
+    return embed_ids(loaded, loaded.tokenizer.encode_framed(texts), pool, batch_tokens)
+
+
+@torch.inference_mode()
+def embed_ids(
+    loaded: Pretrained, ids: Sequence[Sequence[int]], pool: str = "", batch_tokens: int = 8192
+) -> torch.Tensor:
+    """The same for texts that are ids already, with the tokens the model expects around them."""
     model = _encoder(loaded)
-    ids = loaded.tokenizer.encode_framed(texts)
     _refuse_long(loaded, ids)
     pooled = {"mean": pooling.mean, "first": pooling.first}[pool or trained_pooling(loaded)]
     vectors_NC = torch.empty(len(ids), model.width)
@@ -76,7 +83,7 @@ def _encoder(loaded: Pretrained) -> Encoder:
 def _refuse_long(loaded: Pretrained, ids: Sequence[Sequence[int]]) -> None:
     for number, text in enumerate(ids):
         if len(text) > loaded.context:
-            raise HanlinError(
+            raise RequestError(
                 f"Text {number + 1} of {len(ids)} has {len(text)} tokens.",
                 f"at most {loaded.context} for this model",
                 "cut it into passages first",

@@ -7,7 +7,7 @@ from hanlin.core.generate.reply import TextFilter
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.text import Constraint, Ticket
 from hanlin.core.model.pretrained import Pretrained
-from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.errors import RequestError
 
 
 def first_ids(loaded: Pretrained, passes: Passes, ticket: Ticket) -> list[int]:
@@ -25,7 +25,7 @@ def refuse_too_long(loaded: Pretrained, passes: Passes, ticket: Ticket) -> None:
     """Raises HanlinError for a prompt that leaves no room for a reply, or that the cache could never hold."""
     context, length = loaded.context, len(ticket.prompt)
     if not 0 < length < context:
-        raise HanlinError(
+        raise RequestError(
             f"The prompt has {length} tokens.",
             f"1 to {context - 1} tokens for this model",
             "shorten the prompt",
@@ -33,7 +33,7 @@ def refuse_too_long(loaded: Pretrained, passes: Passes, ticket: Ticket) -> None:
         )
     most = longest(loaded, passes, ticket)
     if passes.needed(most) > passes.blocks.num_blocks:
-        raise HanlinError(
+        raise RequestError(
             f"Prompt and reply may come to {most} tokens; the cache holds {passes.capacity}.",
             "a request the cache can hold",
             f"max_tokens={max(1, passes.capacity - length)}, or engine.cache_tokens=… with a larger number",

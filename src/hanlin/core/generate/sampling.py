@@ -29,7 +29,7 @@ from hanlin.core.generate.strategies.largest import place_of_largest
 from hanlin.core.generate.strategies.softmax import probabilities
 from hanlin.core.generate.strategies.temperature import COLDEST
 from hanlin.core.run.config import Config
-from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.errors import RequestError
 from hanlin.core.text.tokenizer import Tokenizer
 
 
@@ -254,7 +254,7 @@ def _masked(logits_V: torch.Tensor, allowed_V: torch.Tensor | None) -> torch.Ten
 
 def _check_something_is_left(largest_logit: torch.Tensor) -> None:
     if largest_logit == -torch.inf:
-        raise HanlinError(
+        raise RequestError(
             "No token may come next: what the reply has to look like and what it must not repeat leave nothing.",
             "a schema, regex, grammar or choice that can be met, and no_repeat_ngram=0 beside one",
             "hanlin generate …  without no_repeat_ngram, or with a wider form",

@@ -10,6 +10,7 @@ from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.text.chat import Message, render
+from hanlin.core.text.tokenizer import Tokenizer
 
 
 def generate_ids(loaded: Pretrained, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
@@ -52,8 +53,16 @@ def chat_prompt(loaded: Pretrained, messages: Sequence[Message]) -> list[int]:
 
 
 def text_prompt(loaded: Pretrained, text: str) -> list[int]:
+    """Ids of plain text as this model reads a document's beginning."""
+    return text_ids(loaded.tokenizer, text, reads_whole(loaded))
+
+
+def text_ids(tokenizer: Tokenizer, text: str, whole: bool = False) -> list[int]:
     """Ids of plain text as a document's beginning, as in pretraining: BOS once where the model expects it, else what
-    stands before a document. An encoder-decoder reads it as a whole, its end marked."""
-    if getattr(loaded.family, "KIND", "decoder") == "encoder-decoder":
-        return loaded.tokenizer.encode_framed([text])[0]
-    return [loaded.tokenizer.document_id, *loaded.tokenizer.encode(text)]
+    stands before a document. whole: for an encoder-decoder, which reads it as a whole, its end marked."""
+    return tokenizer.encode_framed([text])[0] if whole else [tokenizer.document_id, *tokenizer.encode(text)]
+
+
+def reads_whole(loaded: Pretrained) -> bool:
+    """Whether it is an encoder-decoder."""
+    return getattr(loaded.family, "KIND", "decoder") == "encoder-decoder"

@@ -21,6 +21,10 @@ class HanlinError(ValueError):
         super().__init__(f"{what}\n  expected: {expected}\n  do:       {do}\n  more:     {more}")
 
 
+class RequestError(HanlinError):
+    """A request asks for what can't be done. The request alone is at fault: a server answers it with a 400."""
+
+
 class Interrupted(HanlinError):
     """Ctrl-C arrived; what was done so far is kept and the same command continues."""
 

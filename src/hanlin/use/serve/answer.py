@@ -4,60 +4,69 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Literal
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from hanlin.core.generate.reply import Piece
-from hanlin.core.generate.stream import chat_prompt, text_prompt
-from hanlin.core.model.pretrained import Pretrained
+from hanlin.core.generate.stream import text_ids
+from hanlin.core.text.chat import render
+from hanlin.use.serve.backend import Job, Served
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import ApiError
+from hanlin.use.serve.models import Models
 from hanlin.use.serve.reply import Reply
 from hanlin.use.serve.schema import ChatRequest, CompletionRequest, GenerationRequest
-from hanlin.use.serve.turns import Job, Turns
 
 
 class Answerer:
-    """The two generating endpoints over one model. Every refusal is an ApiError."""
+    """The two generating endpoints over the models. Every refusal is an ApiError."""
 
-    def __init__(self, loaded: Pretrained, name: str, config: Serve, turns: Turns):
-        self._loaded, self._name, self._config, self._turns = loaded, name, config, turns
+    def __init__(self, models: Models, config: Serve):
+        self._models, self._config = models, config
 
     async def chat(self, asked: ChatRequest, request: Request) -> Response:
-        self.check_name(asked.model)
+        model, adapter = self._models.writer(asked.model)
         if len(asked.messages) > self._config.max_messages:
             raise ApiError(
                 400, f"messages: {len(asked.messages)} of at most {self._config.max_messages}.", param="messages"
             )
         messages = [message.plain() for message in asked.messages]
-        prompt = await self._prompt(lambda: chat_prompt(self._loaded, messages), "messages")
-        return await self._answer(Reply("chat", self._name, len(prompt), asked.include_usage), asked, prompt, request)
+        prompt = await _prompt(
+            model, lambda: render(messages, model.tokenizer, add_generation_prompt=True).ids, "messages"
+        )
+        return await self._answer(model, adapter, "chat", asked, prompt, request)
 
     async def complete(self, asked: CompletionRequest, request: Request) -> Response:
-        self.check_name(asked.model)
-        prompt = await self._prompt(lambda: text_prompt(self._loaded, asked.prompt), "prompt")
-        return await self._answer(Reply("text", self._name, len(prompt), asked.include_usage), asked, prompt, request)
+        model, adapter = self._models.writer(asked.model)
+        prompt = await _prompt(model, lambda: text_ids(model.tokenizer, asked.prompt, model.reads_whole), "prompt")
+        return await self._answer(model, adapter, "text", asked, prompt, request)
 
-    def check_name(self, wanted: str) -> None:
-        if wanted != self._name:
-            message = f"The model {wanted[:100]!r} is not served here. Served: {self._name!r}."
-            raise ApiError(404, message, param="model", code="model_not_found")
-
-    async def _prompt(self, make: Callable[[], list[int]], param: str) -> list[int]:
-        ids, context = await self._turns.encode(make), self._loaded.context
-        if len(ids) >= context:
-            message = f"The prompt has {len(ids)} tokens; this model's context is {context} tokens, the reply included."
-            raise ApiError(400, message, param=param, code="context_length_exceeded")
-        return ids
-
-    async def _answer(self, reply: Reply, asked: GenerationRequest, prompt: list[int], request: Request) -> Response:
+    async def _answer(
+        self,
+        model: Served,
+        adapter: str,
+        kind: Literal["chat", "text"],
+        asked: GenerationRequest,
+        prompt: list[int],
+        request: Request,
+    ) -> Response:
+        reply = Reply(kind, asked.model, len(prompt), asked.include_usage)
         headers = {"x-hanlin-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
-        job = self._turns.start(prompt, asked.sampling(self._config.max_tokens))
-        job.watch = asyncio.create_task(cancel_when_gone(request, job))
+        job = model.backend.start(prompt, asked.sampling(self._config.max_tokens), adapter=adapter)
+        request.state.watch = asyncio.create_task(cancel_when_gone(request, job))
         if asked.stream:
             return await _streamed(reply, job, headers)
         return await _whole(reply, job, headers)
+
+
+async def _prompt(model: Served, make: Callable[[], list[int]], param: str) -> list[int]:
+    ids, context = await model.backend.encode(make), model.context
+    if len(ids) >= context:
+        message = f"The prompt has {len(ids)} tokens; this model's context is {context} tokens, the reply included."
+        raise ApiError(400, message, param=param, code="context_length_exceeded")
+    return ids
 
 
 async def cancel_when_gone(request: Request, job: Job) -> None:

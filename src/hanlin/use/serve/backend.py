@@ -3,10 +3,12 @@ the template, the options and everything a client sees stand in front of it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.sampling import Sampling
@@ -60,9 +62,27 @@ class Backend(Protocol):
         ...
 
 
+class Embedder(Protocol):
+    """One encoder, loaded: texts become vectors."""
+
+    async def encode(self, work: Callable[[], Value]) -> Value:
+        """As a Backend's."""
+        ...
+
+    async def embed(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
+        """One vector of length 1 for the ids of each text, (N, C) float32."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Served:
-    """A model as clients know it. adapters: their names and where each lies; clients ask for one as a model."""
+    """A model that writes, as clients know it.
+
+    adapters: their names and where each lies; clients ask for one as a model. reads_whole: an encoder-decoder, to which
+    a plain prompt is a whole text and not a beginning.
+    """
 
     name: str
     path: Path
@@ -70,3 +90,15 @@ class Served:
     context: int
     backend: Backend
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    reads_whole: bool = False
+
+
+@dataclass(frozen=True)
+class ServedEncoder:
+    """A model that makes vectors, as clients know it. context: the longest text, in tokens."""
+
+    name: str
+    path: Path
+    tokenizer: Tokenizer
+    context: int
+    embedder: Embedder

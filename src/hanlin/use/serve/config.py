@@ -19,6 +19,10 @@ class Serve(Config):
         description="if set, every /v1 request must carry `Authorization: Bearer <token>`; ASCII without spaces",
     )
     name: str = Field("", description="the model's name for clients; empty takes the folder's name")
+    models: dict[str, str] = Field({}, description="more models, by the names clients use: models.NAME=FOLDER")
+    adapters: dict[str, str] = Field(
+        {}, description="adapters of the main model, each asked for as a model: adapters.NAME=FOLDER"
+    )
     max_tokens: int = Field(1024, ge=1, description="the longest reply to one request, in tokens")
     max_messages: int = Field(500, ge=1, description="the longest conversation, in messages")
     max_body_bytes: int = Field(2**20, ge=1024, description="the largest request, in bytes")

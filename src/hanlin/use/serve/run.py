@@ -23,14 +23,12 @@ def serve(model_path: str | Path, config: Serve) -> None:
     check_extra()
     check_host(config)
     with listen(config.host, config.port) as listener:
-        import torch
         import uvicorn
 
-        from hanlin.core.model.opening import open_model
         from hanlin.use.serve.app import create_app
+        from hanlin.use.serve.models import open_models
 
-        loaded = open_model(model_path, torch.float32)
-        app = create_app(loaded, config.name or Path(model_path).resolve().name, config)
+        app = create_app(open_models(model_path, config), config)
         # A reply being streamed may not hold the door: after Ctrl-C it has two seconds.
         settings = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)
         # A client that leaves in the middle of a reply is no news; asyncio would say so for each token under way.

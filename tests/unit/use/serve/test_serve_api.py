@@ -15,6 +15,7 @@ from serving import HOLDING, Script, scripted
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.use.serve.app import PAGE_FILES, PAGE_FOLDER, create_app
 from hanlin.use.serve.config import Serve
+from hanlin.use.serve.models import Models, served_model
 
 MESSAGES = [{"role": "user", "content": "人民有無集會之自由？"}]
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -26,11 +27,9 @@ class Api:
     def __init__(self, tokenizer: Tokenizer, folder: Path, script: Script | None = None, **options: object):
         self.script = script or Script()
         self.tokenizer = tokenizer
-        self.app = create_app(
-            scripted(tokenizer, self.script, folder, context=256),
-            "tiny",
-            Serve(**{"engine": {"share_prefixes": False}, **options}),
-        )
+        config = Serve(**{"engine": {"share_prefixes": False}, **options})
+        loaded = scripted(tokenizer, self.script, folder, context=256)
+        self.app = create_app(Models([served_model(loaded, "tiny", config)]), config)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -40,7 +39,7 @@ class Api:
             try:
                 yield client
             finally:
-                self.app.state.turns.close()
+                self.app.state.models.close()
 
     def request(self, method: str, path: str, **fields: object) -> httpx.Response:
         async def send() -> httpx.Response:

@@ -14,7 +14,7 @@ from hanlin.core.generate.constrain.vocabulary import vocabulary_of
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.text import Constraint
 from hanlin.core.model.pretrained import Pretrained
-from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.errors import RequestError
 from hanlin.core.text.script import simplified_only
 
 
@@ -26,7 +26,7 @@ def constraint_of(sampling: Sampling, loaded: Pretrained) -> Constraint | None:
     vocabulary = vocabulary_of(loaded)
     grammar = grammar_of(sampling, vocabulary)
     if grammar is not None and loaded.tokenizer.plan is None:
-        raise HanlinError(
+        raise RequestError(
             "The tokenizer's decoder needs the whole reply to say what a token adds to it.",
             "a tokenizer that shows text token by token, as nearly all do",
             "leave json_schema, regex, grammar and choices out",
@@ -68,7 +68,7 @@ def _refuse_simplified(sampling: Sampling) -> None:
         texts += _literals(json.loads(sampling.json_schema))
     found = sorted(set("".join(texts)) & simplified_only())
     if found:
-        raise HanlinError(
+        raise RequestError(
             f"The form asks for {''.join(found[:8])}, which script=zh-TW rules out.",
             "Traditional characters in what the reply has to spell",
             "write them in Traditional, or leave script=zh-TW out",

@@ -13,7 +13,7 @@ import torch
 
 from hanlin.core.generate.constrain.vocabulary import Vocabulary
 from hanlin.core.generate.sampling import Sampling
-from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.errors import HanlinError, RequestError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -89,7 +89,7 @@ class Grammar:
 
 def no_way_on(reason: str) -> HanlinError:
     """Nothing is allowed, or llguidance gave up."""
-    return HanlinError(
+    return RequestError(
         f"The reply can't be given the form asked for: {NO_TOKEN if 'NoExtension' in reason else reason}.",
         "a form that the model's tokens can spell",
         "change the schema, regex, grammar or choices",
@@ -164,7 +164,7 @@ def _with_ascii_refs(part: Any) -> Any:
 def _refused(option: str, reason: str) -> HanlinError:
     reason = _line(reason)
     advice = next((advice for part, advice in ADVICE if part in reason), "correct it where the message points")
-    return HanlinError(f"{option}: {reason}", "a form that is supported", advice, f"{PAGE}#when-something-is-refused")
+    return RequestError(f"{option}: {reason}", "a form that is supported", advice, f"{PAGE}#when-something-is-refused")
 
 
 def _line(reason: str) -> str:
@@ -176,7 +176,7 @@ def _llguidance(option: str) -> Any:
     try:
         import llguidance
     except ImportError:
-        raise HanlinError(
+        raise RequestError(
             f"{option} needs llguidance.", "the extra constrain", 'pip install "hanlin[constrain]"', PAGE
         ) from None
     return llguidance
