@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.errors import HanlinError, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ def as_api_error(error: Exception) -> ApiError:
     """What of `error` a client may know. The log gets the rest."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, RequestError):
+        return ApiError(400, f"{error.what} Expected: {error.expected}. To do: {error.do}.", code="request_refused")
     log.error("A reply failed.", exc_info=error)
     if isinstance(error, HanlinError):
         return ApiError(500, f"{error.what} Expected: {error.expected}.", code="generation_failed")
