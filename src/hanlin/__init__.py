@@ -7,7 +7,7 @@ for piece in hanlin.generate(model, "人民之自由", max_tokens=64, temperatur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,21 +33,23 @@ def load(path: str | Path) -> Pretrained:
     return open_model(path, dtype=torch.float32)
 
 
-def engine(model: Pretrained, **options: Any) -> Engine:
-    """Many texts of one model at once, beginnings shared. Keywords: those of hanlin.core.generate.options."""
+def engine(model: Pretrained, adapters: Mapping[str, str | Path] | None = None, **options: Any) -> Engine:
+    """Many texts of one model at once, beginnings shared. adapters: names and PEFT folders that requests can ask for.
+    Keywords: those of hanlin.core.generate.options."""
     from hanlin.core.generate.engine import Engine
     from hanlin.core.generate.options import EngineOptions
     from hanlin.core.run.config import build
 
-    return Engine(model, build(EngineOptions, options, "engine"))
+    return Engine(model, build(EngineOptions, options, "engine"), adapters)
 
 
-def generate(model: Pretrained | Engine, prompt: str, **sampling: Any) -> Iterator[str]:
+def generate(model: Pretrained | Engine, prompt: str, *, adapter: str = "", **sampling: Any) -> Iterator[str]:
     """Continue plain text, piece by piece. Keywords: temperature, top_k, top_p, min_p, max_tokens, stop, seed and the
-    others of hanlin.core.generate.sampling. With an engine, beginnings read before are not read again."""
+    others of hanlin.core.generate.sampling. With an engine, beginnings read before are not read again.
+    adapter: one of the engine's, by name."""
     from hanlin.core.generate.stream import text_prompt
 
-    return _texts(model, lambda loaded: text_prompt(loaded, prompt), sampling)
+    return _texts(model, lambda loaded: text_prompt(loaded, prompt), sampling, adapter)
 
 
 def search(model: Pretrained, prompt: str, **options: Any) -> list[str]:
@@ -59,25 +61,32 @@ def search(model: Pretrained, prompt: str, **options: Any) -> list[str]:
     return search_text(model, text_prompt(model, prompt), build(Search, options, "generate with search"))
 
 
-def chat(model: Pretrained | Engine, messages: list[dict[str, str]], **sampling: Any) -> Iterator[str]:
-    """Answer a conversation, piece by piece."""
+def chat(
+    model: Pretrained | Engine, messages: list[dict[str, str]], *, adapter: str = "", **sampling: Any
+) -> Iterator[str]:
+    """Answer a conversation, piece by piece. adapter: one of an engine's, by name."""
     from hanlin.core.generate.stream import chat_prompt
 
-    return _texts(model, lambda loaded: chat_prompt(loaded, messages), sampling)
+    return _texts(model, lambda loaded: chat_prompt(loaded, messages), sampling, adapter)
 
 
 def _texts(
-    model: Pretrained | Engine, prompt_of: Callable[[Pretrained], list[int]], values: dict[str, Any]
+    model: Pretrained | Engine, prompt_of: Callable[[Pretrained], list[int]], values: dict[str, Any], adapter: str
 ) -> Iterator[str]:
+    from hanlin.core.generate.adapters import unknown_adapter
     from hanlin.core.generate.engine import Engine
     from hanlin.core.generate.sampling import Sampling
     from hanlin.core.generate.stream import stream
     from hanlin.core.run.config import build
 
     sampling = build(Sampling, values, "generate")
+    known = model.known if isinstance(model, Engine) else {"": model}
+    if adapter not in known:
+        raise unknown_adapter(adapter, known)
+    prompt = prompt_of(known[adapter])
     if isinstance(model, Engine):
-        return (piece.text for piece in model.stream(prompt_of(model.loaded), sampling))
-    return (piece.text for piece in stream(model, prompt_of(model), sampling))
+        return (piece.text for piece in model.stream(prompt, sampling, adapter=adapter))
+    return (piece.text for piece in stream(model, prompt, sampling))
 
 
 def embed(model: Pretrained, texts: Sequence[str], **options: Any) -> torch.Tensor:

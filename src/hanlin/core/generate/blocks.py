@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from hanlin.core.run.errors import HanlinError
 
-Name = tuple[int, tuple[int, ...]]
-"""The block before (its `_ids`; 0 at a text's beginning) and the block's tokens: equal names are equal contents, never
-by chance."""
+Name = tuple[int | str, tuple[int, ...]]
+"""The block before (its `_ids`; at a text's beginning the adapter it is read with, "" for none) and the block's tokens:
+equal names are equal contents, never by chance."""
 
 
 class Blocks:
@@ -72,10 +72,11 @@ class Blocks:
             if not self._holders[block]:
                 (self._kept if block in self._name_of else self._free)[block] = None
 
-    def find(self, tokens: Sequence[int]) -> list[int]:
-        """The named blocks in which `tokens` begin, longest run of whole blocks; the caller then holds them."""
+    def find(self, tokens: Sequence[int], adapter: str = "") -> list[int]:
+        """The named blocks in which `tokens` begin, longest run of whole blocks; the caller then holds them. adapter:
+        the one they were read with."""
         found: list[int] = []
-        before = 0
+        before: int | str = adapter
         for start in range(0, len(tokens) - self.block_tokens + 1, self.block_tokens):
             block = self._named.get((before, tuple(tokens[start : start + self.block_tokens])))
             if block is None:
@@ -87,13 +88,14 @@ class Blocks:
             self._kept.pop(block, None)
         return found
 
-    def name(self, blocks: Sequence[int], tokens: Sequence[int], first: int = 0) -> None:
+    def name(self, blocks: Sequence[int], tokens: Sequence[int], first: int = 0, adapter: str = "") -> None:
         """Blocks `first` on of a text, whose whole blocks among `tokens` have been read, can be found from now on.
+        adapter: the one they were read with.
 
         What is known already under another block keeps that one."""
         for place in range(first, len(tokens) // self.block_tokens):
             block = blocks[place]
-            before = self._ids.get(blocks[place - 1], -1) if place else 0
+            before: int | str = self._ids.get(blocks[place - 1], -1) if place else adapter
             start = place * self.block_tokens
             name = (before, tuple(tokens[start : start + self.block_tokens]))
             if block in self._name_of:

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 
 import torch
 
+from hanlin.core.generate.adapters import beside, unknown_adapter
 from hanlin.core.generate.capacity import refuse_unfit
 from hanlin.core.generate.line import Line
 from hanlin.core.generate.logprobs import logprobs_of
@@ -26,6 +29,7 @@ from hanlin.core.generate.sampling import Sampler, Sampling, breakers_of
 from hanlin.core.generate.speculate import Draft, Speculator, speculator_of
 from hanlin.core.generate.speculate.accept import next_token
 from hanlin.core.generate.text import Text, Ticket
+from hanlin.core.model.adapters.switched import BASE
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.errors import HanlinError
 
@@ -33,27 +37,40 @@ Masks = dict[Text, "Future[torch.Tensor | None]"]
 
 
 class Engine:
-    """Texts of one model. Raises HanlinError for a model that doesn't write text."""
+    """Texts of one model, each as it is or with one of its adapters. adapters: their names and PEFT folders.
 
-    def __init__(self, loaded: Pretrained, options: EngineOptions | None = None):
+    Raises HanlinError for a model that doesn't write text, and for an adapter that is not this model's.
+    """
+
+    def __init__(
+        self,
+        loaded: Pretrained,
+        options: EngineOptions | None = None,
+        adapters: Mapping[str, Path | str] | None = None,
+    ):
         refuse_unfit(loaded)
         self.options = options or EngineOptions()
-        self.loaded = prepared(loaded, self.options.weights)
-        self.passes = Passes(self.loaded, self.options)
+        known, assigned = beside(loaded, adapters or {})
+        self.loaded = prepared(known[BASE], self.options.weights)
+        self.known = {name: replace(one, model=self.loaded.model) for name, one in known.items()}
+        """By the names of the adapters, BASE for none: tokenizer and stop tokens of each."""
+        self.passes = Passes(self.loaded, self.options, assigned)
         self.model, self.blocks, self.memory = self.passes.model, self.passes.blocks, self.passes.memory
         self.line: Line[Ticket] = Line()
         self.reading: deque[Text] = deque()
         self.writing: list[Text] = []
-        self.speculator: Speculator | None = speculator_of(self.loaded, self.options, self.memory, self.blocks)
+        self.speculator: Speculator | None = speculator_of(self.loaded, self.options, self.passes)
         self._masks = ThreadPoolExecutor(1, thread_name_prefix="hanlin-masks")
 
-    def submit(self, prompt: Sequence[int], sampling: Sampling, client: str = "") -> Ticket:
-        """Put a request in line. client: who asks; clients take turns.
+    def submit(self, prompt: Sequence[int], sampling: Sampling, client: str = "", adapter: str = BASE) -> Ticket:
+        """Put a request in line. client: who asks; clients take turns. adapter: its name, BASE for none.
 
-        Raises HanlinError for a prompt that leaves no room for a reply, for one that the cache could never hold, and
-        when too many wait.
+        Raises HanlinError for a prompt that leaves no room for a reply, for one that the cache could never hold, for an
+        adapter that is not known, and when too many wait.
         """
-        ticket = Ticket(list(prompt), sampling, client)
+        if adapter not in self.known:
+            raise unknown_adapter(adapter, self.known)
+        ticket = Ticket(list(prompt), sampling, client, adapter)
         refuse_too_long(self.loaded, self.passes, ticket)
         if len(self.line) >= self.options.max_waiting + self._num_places:
             raise HanlinError(
@@ -94,9 +111,11 @@ class Engine:
         self._read_prompts()
         self._write()
 
-    def stream(self, prompt: Sequence[int], sampling: Sampling, client: str = "") -> Iterator[Piece]:
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, client: str = "", adapter: str = BASE
+    ) -> Iterator[Piece]:
         """One reply, others being written beside it. Raises what its request alone met."""
-        ticket = self.submit(prompt, sampling, client)
+        ticket = self.submit(prompt, sampling, client, adapter)
         try:
             while True:
                 while ticket.pieces:
@@ -119,7 +138,7 @@ class Engine:
         ever has to wait for room."""
         while len(self.line) and self._num_places:
             ticket = self.line.peek()
-            found = self.passes.found(ticket.prompt)
+            found = self.passes.found(ticket.prompt, ticket.adapter)
             reserved = self.passes.needed(longest(self.loaded, self.passes, ticket))
             promised = sum(text.reserved - len(text.blocks) for text in (*self.reading, *self.writing))
             if reserved - len(found) > self.blocks.num_available - promised:
@@ -133,7 +152,7 @@ class Engine:
                 ticket.end(error)
 
     def _begin(self, ticket: Ticket, found: list[int], reserved: int) -> Text:
-        loaded, sampling = self.loaded, ticket.sampling
+        loaded, sampling = self.known[ticket.adapter], ticket.sampling
         ticket.times.begun = monotonic()
         ids = first_ids(loaded, self.passes, ticket)
         most = longest(loaded, self.passes, ticket) - len(ids)
@@ -166,8 +185,9 @@ class Engine:
     def _write(self) -> None:
         """The next tokens of all that are being written; those for which as many were guessed go together."""
         drafts = self.speculator.propose(self.writing) if self.speculator and self.writing else {}
-        for guessed in sorted({len(drafts[text].tokens) if text in drafts else 0 for text in self.writing}):
-            texts = [t for t in self.writing if (len(drafts[t].tokens) if t in drafts else 0) == guessed]
+        writing = sorted(self.writing, key=lambda text: text.ticket.adapter)  # an adapter's texts are neighbours
+        for guessed in sorted({len(drafts[text].tokens) if text in drafts else 0 for text in writing}):
+            texts = [t for t in writing if (len(drafts[t].tokens) if t in drafts else 0) == guessed]
             if guessed:
                 self._verify(texts, drafts)
             else:
@@ -195,7 +215,7 @@ class Engine:
 
     def _choose(self, texts: Sequence[Text], states_BC: torch.Tensor, masks: Masks) -> None:
         """Draw each text's next token from its own state. What goes wrong ends that text alone."""
-        logits_BV = self.model.head(states_BC)
+        logits_BV = self.passes.head(texts, states_BC)
         # The largest is no number where any is none, and +∞ where any is; looking at it alone is quicker.
         finite_B = torch.isfinite(logits_BV.amax(-1)).tolist()
         for text, logits_V, finite in zip(texts, logits_BV, finite_B):
@@ -213,7 +233,7 @@ class Engine:
         hidden_BTC = self._advance(texts, [[*text.unread, *drafts[text].tokens] for text in texts])
         if hidden_BTC is None:
             return
-        logits_BTV = self.model.head(hidden_BTC)
+        logits_BTV = self.passes.head(texts, hidden_BTC)
         for text, logits_TV, (length, states) in zip(texts, logits_BTV, before):
             try:
                 self._accept(text, logits_TV, drafts[text])

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 
 States = list[list[torch.Tensor]]
+Beginning = tuple[str, tuple[int, ...]]
+"""The adapter a text was read with, "" for none, and its tokens."""
 
 
 class Snapshots:
@@ -15,19 +17,21 @@ class Snapshots:
 
     def __init__(self, limit: int = 32):
         self.limit = limit
-        self._kept: OrderedDict[tuple[int, ...], States] = OrderedDict()
+        self._kept: OrderedDict[Beginning, States] = OrderedDict()
 
-    def keep(self, tokens: Sequence[int], states: States) -> None:
+    def keep(self, tokens: Sequence[int], states: States, adapter: str = "") -> None:
         """States are never written into, so they are kept and not copied."""
-        self._kept[tuple(tokens)] = states
-        self._kept.move_to_end(tuple(tokens))
+        beginning = (adapter, tuple(tokens))
+        self._kept[beginning] = states
+        self._kept.move_to_end(beginning)
         if len(self._kept) > self.limit:
             self._kept.popitem(last=False)
 
-    def find(self, tokens: Sequence[int]) -> tuple[int, States] | None:
+    def find(self, tokens: Sequence[int], adapter: str = "") -> tuple[int, States] | None:
         """The longest one that `tokens` begin with: its length and states."""
-        for length in sorted({len(known) for known in self._kept if len(known) <= len(tokens)}, reverse=True):
-            known = tuple(tokens[:length])
+        lengths = {len(known) for read_with, known in self._kept if read_with == adapter}
+        for length in sorted((length for length in lengths if length <= len(tokens)), reverse=True):
+            known = (adapter, tuple(tokens[:length]))
             if known in self._kept:
                 self._kept.move_to_end(known)
                 return length, self._kept[known]

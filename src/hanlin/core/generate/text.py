@@ -12,6 +12,7 @@ import torch
 
 from hanlin.core.generate.reply import Piece, Reply
 from hanlin.core.generate.sampling import Sampler, Sampling
+from hanlin.core.model.adapters.switched import BASE
 from hanlin.core.model.cross_attention import Source
 
 
@@ -42,12 +43,14 @@ class Times:
 class Ticket:
     """A request's own end: pieces of its reply as they come, and what was done for it.
 
-    num_shared: prompt tokens that were known already. num_drafted, num_accepted: guessed tokens, and right ones.
+    adapter: the one asked for, by name. num_shared: prompt tokens that were known already. num_drafted, num_accepted:
+    guessed tokens, and right ones.
     """
 
     prompt: list[int]
     sampling: Sampling
     client: str = ""
+    adapter: str = BASE
     pieces: deque[Piece] = field(default_factory=deque)
     error: Exception | None = None
     done: bool = False

@@ -83,7 +83,7 @@ def merged_source(
     adapters, _ = read_adapter(folder, source.model, source.family, value_of)
     untie_adapted(source.model, adapters)
     state = MergedState(source.model, value_of, adapters, dtype)
-    tokenizer, generation = _tokenizer_of(folder, source.model, source.tokenizer, source.generation)
+    tokenizer, generation = own_tokenizer(folder, source.model, source.tokenizer, source.generation)
     return Source(source.family, source.model, state, tokenizer, folder.resolve().name, generation)
 
 
@@ -100,7 +100,7 @@ def open_adapter(
         quantize_linears(loaded.model, double=rounded.four_bit == "nf4-double")
         loaded.model.to(dtype)
     put(loaded.model, adapters, options.dropout)
-    tokenizer, generation = _tokenizer_of(folder, loaded.model, loaded.tokenizer, loaded.generation)
+    tokenizer, generation = own_tokenizer(folder, loaded.model, loaded.tokenizer, loaded.generation)
     return Pretrained(loaded.model, tokenizer, loaded.family, folder, generation)
 
 
@@ -131,7 +131,7 @@ def _base_path(folder: Path, base: str | Path | None, emit: Emit) -> Path:
     return path
 
 
-def _tokenizer_of(
+def own_tokenizer(
     folder: Path, model: Any, tokenizer: Tokenizer, generation: Mapping[str, Any]
 ) -> tuple[Tokenizer, dict[str, Any]]:
     """The adapter's own where it has one, else the base's."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from hanlin.core.generate.engine import Engine
@@ -23,8 +24,10 @@ Value = TypeVar("Value")
 class Job:
     """One reply being made. Cancelling stops it before its next token, or takes it out of the line."""
 
-    def __init__(self, prompt: list[int], sampling: Sampling, client: str, when_cancelled: Callable[[Job], None]):
-        self.prompt, self.sampling, self.client = prompt, sampling, client
+    def __init__(
+        self, prompt: list[int], sampling: Sampling, adapter: str, client: str, when_cancelled: Callable[[Job], None]
+    ):
+        self.prompt, self.sampling, self.adapter, self.client = prompt, sampling, adapter, client
         self.ticket: Ticket | None = None
         self.cancelled = False
         self._when_cancelled = when_cancelled
@@ -65,11 +68,13 @@ class Job:
 
 
 class Turns:
-    """The engine and its thread. Raises HanlinError for a model that can't be served."""
+    """The engine and its thread. adapters: the model's, by name. Raises HanlinError for what can't be served."""
 
-    def __init__(self, loaded: Pretrained, options: EngineOptions):
+    def __init__(self, loaded: Pretrained, options: EngineOptions, adapters: Mapping[str, Path] | None = None):
         self._options = options
-        self._engine = Engine(loaded, options)
+        self._engine = Engine(loaded, options, adapters)
+        self.tokenizers = {name: known.tokenizer for name, known in self._engine.known.items()}
+        """By the adapters' names, "" for none: their chat templates may differ."""
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: set[Job] = set()
         self._jobs_lock = threading.Lock()
@@ -84,7 +89,7 @@ class Turns:
 
     def start(self, prompt: list[int], sampling: Sampling, *, adapter: str = "", client: str = "") -> Job:
         """Begin a reply to prompt ids. Raises ApiError 429 when too many wait already."""
-        job = Job(prompt, sampling, client, lambda job: self._asked.put(lambda: self._cancel(job)))
+        job = Job(prompt, sampling, adapter, client, lambda job: self._asked.put(lambda: self._cancel(job)))
         with self._jobs_lock:
             if len(self._jobs) >= self._options.max_streams + self._options.max_waiting:
                 waiting = self._options.max_waiting
@@ -127,7 +132,7 @@ class Turns:
         if job.cancelled:
             return
         try:
-            job.ticket = self._engine.submit(job.prompt, job.sampling, job.client)
+            job.ticket = self._engine.submit(job.prompt, job.sampling, job.client, job.adapter)
         except Exception as error:
             self._end(job, error)
 

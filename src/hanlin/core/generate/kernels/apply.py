@@ -19,6 +19,7 @@ from hanlin.core.generate.kernels.head import ScreenedHead
 from hanlin.core.generate.kernels.int4 import Int4Linear
 from hanlin.core.generate.kernels.int8 import Int8Linear
 from hanlin.core.generate.kernels.parts import Parts, can_be_taken_apart, exact
+from hanlin.core.model.adapters.switched import Switched
 from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.nf4 import IN_A_BLOCK, LEFT_ALONE
 from hanlin.core.model.pretrained import Pretrained
@@ -35,8 +36,9 @@ LARGE_VOCABULARY = 32_768
 def with_weights(loaded: Pretrained, weights: str, emit: Emit = silent) -> Pretrained:
     """The model with its matrices in another format, for generation: it can't be trained or saved.
 
-    weights: one of WEIGHTS; "keep" gives back what it got. Embeddings, norms, routers and `dt_proj` stay. The model
-    that was given stays as it is. Raises HanlinError for a format that is not known.
+    weights: one of WEIGHTS; "keep" gives back what it got. Embeddings, norms, routers and `dt_proj` stay. Blocks
+    with adapters are not fused. The model that was given stays as it is. Raises HanlinError for a format that is not
+    known.
     """
     if weights not in WEIGHTS:
         raise HanlinError(
@@ -52,7 +54,7 @@ def with_weights(loaded: Pretrained, weights: str, emit: Emit = silent) -> Pretr
     turned = weights in ("int8", "auto") and turned_is_faster(device)
     if device.type != "cpu":
         weights = "bfloat16"
-    if turned:
+    if turned and not any(isinstance(module, Switched) for module in model.modules()):
         fuse(model, emit)
     for name in linears_of(model):
         parent, _, leaf = name.rpartition(".")
@@ -101,9 +103,14 @@ def made(linear: nn.Linear, weights: str, is_head: bool, turned: bool) -> nn.Mod
 
 
 def linears_of(model: nn.Module) -> list[str]:
-    """The names of those linear layers that are replaced: the head's and those inside blocks."""
-    named = (name for name, module in model.named_modules() if type(module) is nn.Linear)
-    return [name for name in named if name == HEAD or (IN_A_BLOCK.search(name) and not name.endswith(LEFT_ALONE))]
+    """The names of those linear layers that are replaced: the head's and those inside blocks, adapters around them or
+    not."""
+    linears = [name for name, module in model.named_modules() if type(module) is nn.Linear]
+    return [name for name in linears if _is_replaced(name.removesuffix(".base"))]
+
+
+def _is_replaced(name: str) -> bool:
+    return name == HEAD or (IN_A_BLOCK.search(name) is not None and not name.endswith(LEFT_ALONE))
 
 
 def shared_copy(model: nn.Module) -> nn.Module:

@@ -13,9 +13,8 @@ from typing import Protocol
 
 import torch
 
-from hanlin.core.generate.blocks import Blocks
 from hanlin.core.generate.options import EngineOptions
-from hanlin.core.generate.paged import Memory
+from hanlin.core.generate.passes import Passes
 from hanlin.core.generate.text import Text
 from hanlin.core.model.decoder import Decoder
 from hanlin.core.model.pretrained import Pretrained
@@ -46,8 +45,8 @@ def room(text: Text, num_draft: int) -> int:
     return max(0, min(num_draft, text.reply.num_left - 1))
 
 
-def speculator_of(loaded: Pretrained, options: EngineOptions, memory: Memory, blocks: Blocks) -> Speculator | None:
-    """What the options name; None without. memory, blocks: the engine's own. Raises HanlinError for what this model
+def speculator_of(loaded: Pretrained, options: EngineOptions, passes: Passes) -> Speculator | None:
+    """What the options name; None without. passes: the engine's own. Raises HanlinError for what this model
     can't have."""
     if options.speculate in ("draft", "early") and not isinstance(loaded.model, Decoder):
         raise HanlinError(
@@ -63,9 +62,9 @@ def speculator_of(loaded: Pretrained, options: EngineOptions, memory: Memory, bl
     if options.speculate == "draft":
         from hanlin.core.generate.speculate.draft import open_small
 
-        return open_small(loaded, options, blocks.num_blocks)
+        return open_small(loaded, options, passes.blocks.num_blocks)
     if options.speculate == "early":
         from hanlin.core.generate.speculate.early import Early
 
-        return Early(loaded, options, memory, blocks)
+        return Early(loaded, options, passes)
     return None

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from hanlin.core.generate.blocks import Blocks
 from hanlin.core.generate.options import EngineOptions
-from hanlin.core.generate.paged import Batch, Memory
+from hanlin.core.generate.paged import Batch
+from hanlin.core.generate.passes import Passes
 from hanlin.core.generate.snapshots import States
 from hanlin.core.generate.speculate import Draft, room
 from hanlin.core.generate.speculate.writing import Guesses, write
@@ -38,10 +38,11 @@ class Ahead:
 class Early:
     """The speculator. Nothing is kept of a text from one step to the next."""
 
-    def __init__(self, loaded: Pretrained, options: EngineOptions, memory: Memory, blocks: Blocks):
+    def __init__(self, loaded: Pretrained, options: EngineOptions, passes: Passes):
         count = num_early(len(loaded.model.layers), options.early_layers)
         self._num_draft, self._stop_ids, self._vocab_size = options.num_draft, loaded.stop_ids, loaded.model.vocab_size
-        self._model, self._memory, self._blocks = first_layers(loaded.model, count), memory.first(count), blocks
+        self._model, self._memory = first_layers(loaded.model, count), passes.memory.first(count)
+        self._blocks, self._assign = passes.blocks, passes.assign
         self._num_states = self._memory.pages.count(None)
 
     def propose(self, texts: Sequence[Text]) -> dict[Text, Draft]:
@@ -51,6 +52,7 @@ class Early:
         ahead = {text: self._ahead(text, count) for text, count in rooms.items()}
 
         def read(group: Sequence[Text], tokens: Sequence[int]) -> torch.Tensor:
+            self._assign(group)
             return self._read([ahead[text] for text in group], tokens)
 
         guesses = [Guesses(text, count, self._stop_ids) for text, count in rooms.items()]

@@ -33,22 +33,12 @@ class Adapter:
         return self.lora_A.shape[0]
 
 
-class Adapted(nn.Module):
-    """A frozen module and the adapter beside it. Asked for its numbers and its shape, it answers as the frozen one."""
+class Around(nn.Module):
+    """A frozen module and what stands beside it. Asked for its numbers and its shape, it answers as the frozen one."""
 
-    def __init__(self, base: nn.Module, adapter: Adapter, dropout: float = 0.0):
+    def __init__(self, base: nn.Module):
         super().__init__()
         self.base: Any = base
-        self.lora_A, self.lora_B = nn.Parameter(adapter.lora_A), nn.Parameter(adapter.lora_B)
-        if adapter.magnitude is not None:
-            self.magnitude = nn.Parameter(adapter.magnitude)
-        self.scale, self.dropout = adapter.scale, dropout
-
-    def adapter(self) -> Adapter:
-        magnitude = getattr(self, "magnitude", None)
-        return Adapter(
-            self.lora_A.detach(), self.lora_B.detach(), self.scale, None if magnitude is None else magnitude.detach()
-        )
 
     @property
     def weight(self) -> torch.Tensor:
@@ -73,6 +63,23 @@ class Adapted(nn.Module):
     @property
     def embedding_dim(self) -> int:
         return self.base.embedding_dim
+
+
+class Adapted(Around):
+    """A frozen module and the adapter beside it."""
+
+    def __init__(self, base: nn.Module, adapter: Adapter, dropout: float = 0.0):
+        super().__init__(base)
+        self.lora_A, self.lora_B = nn.Parameter(adapter.lora_A), nn.Parameter(adapter.lora_B)
+        if adapter.magnitude is not None:
+            self.magnitude = nn.Parameter(adapter.magnitude)
+        self.scale, self.dropout = adapter.scale, dropout
+
+    def adapter(self) -> Adapter:
+        magnitude = getattr(self, "magnitude", None)
+        return Adapter(
+            self.lora_A.detach(), self.lora_B.detach(), self.scale, None if magnitude is None else magnitude.detach()
+        )
 
     def extra_repr(self) -> str:
         return f"rank={self.lora_A.shape[0]}, scale={self.scale:g}, dropout={self.dropout:g}"

@@ -164,7 +164,7 @@ def test_whole_texts_are_as_likely_as_the_model_says(
     options = EngineOptions(max_streams=64, cache_tokens=64 * 16, block_tokens=4, num_draft=2, max_waiting=times)
     engine = Engine(loaded, options)
     if guesser == "early":
-        engine.speculator = Early(loaded, options, engine.memory, engine.blocks)
+        engine.speculator = Early(loaded, options, engine.passes)
     else:
         engine.speculator = SmallModel(nearly(loaded, 0.03), loaded, options, engine.blocks.num_blocks)
     tickets = [engine.submit(prompt, sampling.model_copy(update={"seed": seed})) for seed in range(times)]
