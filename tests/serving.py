@@ -117,7 +117,8 @@ def running(loaded: Pretrained, name: str = "tiny", **options: Any) -> Iterator[
     """Serve on a free port until the block ends."""
     engine = {"share_prefixes": False, **options.pop("engine", {})}
     config = Serve(engine=engine, **options)
-    app = create_app(Models([served_model(loaded, name, config)]), config)
+    adapters = {adapter: Path(path) for adapter, path in config.adapters.items()}
+    app = create_app(Models([served_model(loaded, name, config, adapters)]), config)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1))
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -33,9 +33,8 @@ class Answerer:
                 400, f"messages: {len(asked.messages)} of at most {self._config.max_messages}.", param="messages"
             )
         messages = [message.plain() for message in asked.messages]
-        prompt = await _prompt(
-            model, lambda: render(messages, model.tokenizer, add_generation_prompt=True).ids, "messages"
-        )
+        tokenizer = model.tokenizer_of(adapter)
+        prompt = await _prompt(model, lambda: render(messages, tokenizer, add_generation_prompt=True).ids, "messages")
         return await self._answer(model, adapter, "chat", asked, prompt, request)
 
     async def complete(self, asked: CompletionRequest, request: Request) -> Response:

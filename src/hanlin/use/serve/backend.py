@@ -81,7 +81,7 @@ class Served:
     """A model that writes, as clients know it.
 
     adapters: their names and where each lies; clients ask for one as a model. reads_whole: an encoder-decoder, to which
-    a plain prompt is a whole text and not a beginning.
+    a plain prompt is a whole text and not a beginning. tokenizers: of the adapters that have one of their own.
     """
 
     name: str
@@ -91,6 +91,11 @@ class Served:
     backend: Backend
     adapters: Mapping[str, Path] = field(default_factory=dict)
     reads_whole: bool = False
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
+
+    def tokenizer_of(self, adapter: str) -> Tokenizer:
+        """The tokenizer, with the chat template that the adapter was trained with."""
+        return self.tokenizers.get(adapter, self.tokenizer)
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,9 @@ def served_model(
     """A loaded model behind our own engine, or in an encoder's thread."""
     if is_encoder(loaded):
         return ServedEncoder(name, loaded.path, loaded.tokenizer, loaded.context, EncoderThread(loaded))
-    turns = Turns(loaded, config.engine)
-    whole = reads_whole(loaded)
-    return Served(name, loaded.path, loaded.tokenizer, loaded.context, turns, adapters or {}, whole)
+    turns = Turns(loaded, config.engine, adapters)
+    whole, own = reads_whole(loaded), turns.tokenizers
+    return Served(name, loaded.path, loaded.tokenizer, loaded.context, turns, adapters or {}, whole, own)
 
 
 def is_encoder(loaded: Pretrained) -> bool:
