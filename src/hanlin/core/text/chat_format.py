@@ -21,6 +21,10 @@ CHATML = named_template("chatml")
 
 _USER, _ASSISTANT, _USER_AGAIN = "甲乙丙丁", "子丑寅卯", "戊己庚辛"
 _CALL = {"id": "abcdef123", "type": "function", "function": {"name": "天干", "arguments": {"地支": "辰巳"}}}
+_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "shichen", "description": "時辰", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class ChatFormat:
     stops_in_history: whether a reply that others follow ends in the same token
     spellings:        the tokens a message must not become
     tool_form:        how it wants tool calls; None if it doesn't show them
+    shows_tools:      whether it shows the tools that may be called
     """
 
     template: str
@@ -40,6 +45,7 @@ class ChatFormat:
     stops_in_history: bool
     spellings: Spellings
     tool_form: ToolForm | None
+    shows_tools: bool
 
     @property
     def knows_developer(self) -> bool:
@@ -77,12 +83,15 @@ def _learn(template: str, tokenizer: Tokenizer) -> ChatFormat:
         stops_in_history=stop != "" and stop == _first_token(_between(history, _ASSISTANT, _USER_AGAIN), tokenizer),
         spellings=_spellings(template, history, tokenizer),
         tool_form=_tool_form(template, variables, asked),
+        shows_tools=_TOOL["function"]["name"] in _rendered(template, variables, asked, [_TOOL]),
     )
 
 
-def _rendered(template: str, variables: Mapping[str, str], messages: Sequence[Message]) -> str:
+def _rendered(
+    template: str, variables: Mapping[str, str], messages: Sequence[Message], tools: Sequence[Any] | None = None
+) -> str:
     """Nothing where the template refuses a conversation like this one."""
-    given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": False, **variables}
+    given = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": False, **variables}
     try:
         return run_template(template, given)
     except TemplateFailure:

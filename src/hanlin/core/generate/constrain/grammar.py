@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -14,17 +13,12 @@ import torch
 from hanlin.core.generate.constrain.vocabulary import Vocabulary
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.run.errors import HanlinError, RequestError
+from hanlin.core.text.json_schema import JSON_OPTIONS, with_ascii_refs
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
-"""One space may follow a comma or a colon, and no other blank stands between values. Where any whitespace is allowed a
-small model can go on writing it for ever, each blank making the next one likelier. Without that one space, `": "` and
-`, `, which models have read everywhere and most vocabularies have as tokens, would be forbidden."""
-
 NO_FORCING = '%llguidance {"no_forcing": true}\n'
-URI_MARKS = "!#$%&'()*+,/:;=?@[]~"
 PAGE = "docs/constrain.md"
 NO_TOKEN = "no token of the model's vocabulary leads on"
 ADVICE = (
@@ -146,19 +140,7 @@ def _schema(text: str) -> dict[str, Any]:
         schema = {} if schema else {"enum": []}
     if not isinstance(schema, dict):
         raise _refused("json_schema", f"it is a {type(schema).__name__}, not an object")
-    return _with_ascii_refs(schema)
-
-
-def _with_ascii_refs(part: Any) -> Any:
-    """llguidance takes a `$ref` as a URI by the letter, where 城市 is %E5%9F%8E…; validators take either."""
-    if isinstance(part, list):
-        return [_with_ascii_refs(inner) for inner in part]
-    if not isinstance(part, dict):
-        return part
-    return {
-        key: quote(value, safe=URI_MARKS) if key == "$ref" and isinstance(value, str) else _with_ascii_refs(value)
-        for key, value in part.items()
-    }
+    return with_ascii_refs(schema)
 
 
 def _refused(option: str, reason: str) -> HanlinError:
