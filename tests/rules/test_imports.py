@@ -1,4 +1,4 @@
-"""Imports go left: core < make < shape < trust < use < web; inside core run < text < model < train < …; no room
+"""Imports go left: core < make < shape < trust < use < web; inside core run < text < connect < model < train < …; no room
 imports another of its act. The order of folders is the architecture, and this test is what keeps it true."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hanlin
 
 PACKAGE = Path(hanlin.__file__).parent
 ACTS = ("core", "make", "shape", "trust", "use", "web")
-CORE = ("run", "text", "model", "train", "generate", "tasks", "probe")
+CORE = ("run", "text", "connect", "model", "train", "generate", "tasks", "probe")
 FILES = sorted(PACKAGE.rglob("*.py"))
 SHELLS = {"report", "checks", "rehearsal", "shows"}
 
@@ -78,6 +78,8 @@ def test_every_folder_is_in_the_plan() -> None:
         ("core.run.config", "core.run.errors", True),
         ("core.model.decoder", "core.text.chat", True),
         ("core.text.chat", "core.model.decoder", False),
+        ("core.connect.remote", "core.text.messages", True),
+        ("core.connect.remote", "core.generate.sampling", False),
         ("core.generate.stream", "core.train.fit", True),
         ("make.tokenize.run", "make.collect.clean", False),
         ("make.tokenize.run", "make.tokenize.bpe", True),

@@ -12,7 +12,10 @@ import pytest
 import hanlin
 
 PACKAGE = Path(hanlin.__file__).parent
-HEAVY = ("torch", "transformers", "numpy", "pyarrow", "tokenizers", "safetensors", "fastapi", "uvicorn", "opencc")
+HEAVY = (
+    *("torch", "transformers", "numpy", "pyarrow", "tokenizers", "safetensors", "opencc"),
+    *("fastapi", "uvicorn", "openai", "anthropic", "google", "httpx"),
+)
 ALONE = [
     "hanlin",
     "hanlin.cli",
@@ -31,6 +34,7 @@ def module_of(path: Path) -> str:
 LIGHT = [
     *ALONE,
     *(module_of(path) for path in sorted((PACKAGE / "core" / "run").glob("*.py"))),
+    *(module_of(path) for path in sorted((PACKAGE / "core" / "connect").rglob("*.py"))),
     *(module_of(path) for path in sorted(PACKAGE.rglob("config.py"))),
 ]
 
