@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hanlin.core.model.adapters.attach import put
 from hanlin.core.model.adapters.base import base_address, is_adapter, read_base, refuse_other_base
 from hanlin.core.model.adapters.folder import read_adapter
 from hanlin.core.model.adapters.merging import MergedState, merge_adapter, untie_adapted
-from hanlin.core.model.gguf.loading import load_gguf_model, open_gguf_weights
+from hanlin.core.model.gguf.loading import fill, open_gguf_weights
 from hanlin.core.model.gguf.reader import GgufFile
 from hanlin.core.model.gguf.writing import Source, parameters_of
 from hanlin.core.model.nf4 import quantize_linears
@@ -158,9 +160,12 @@ def _only_gguf(folder: Path) -> Path:
 
 
 def _open_gguf(path: Path, dtype: torch.dtype | None) -> Pretrained:
-    with collector_paused():
-        model, family, file = load_gguf_model(path, dtype)
-        tokenizer = tokenizer_of(file.metadata)
+    with collector_paused(), quick_switching(), ThreadPoolExecutor(1) as beside:
+        model, family, state = open_gguf_weights(path)
+        # A vocabulary of 262,144 takes as long as the numbers of a small model.
+        building = beside.submit(tokenizer_of, state.file.metadata)
+        fill(model, state, dtype)
+        tokenizer, file = building.result(), state.file
     if tokenizer.vocab_size > model.vocab_size:
         raise HanlinError(
             f"{path}: the vocabulary has {tokenizer.vocab_size} tokens, the embedding {model.vocab_size} rows.",
@@ -182,6 +187,18 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def quick_switching() -> Iterator[None]:
+    """While one thread works in Python and another in numpy: the second needs the interpreter for a moment between its
+    calls, and would wait 5 ms for it each time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _generation(file: GgufFile) -> dict[str, Any]:

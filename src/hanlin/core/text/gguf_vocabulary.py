@@ -212,9 +212,12 @@ _BUILD: dict[str, Callable[[Stored], tuple[Backend, bool]]] = {
 
 
 def _add_tokens(backend: Backend, stored: Stored) -> None:
-    names = [backend.id_to_token(place) or "" for place in range(len(stored.pieces))]
-    special = [name for name, piece in zip(names, stored.pieces) if piece.kind in (CONTROL, UNKNOWN)]
-    defined = [name for name, piece in zip(names, stored.pieces) if piece.kind == USER_DEFINED and stored.kind != "t5"]
+    def names(*kinds: int) -> list[str]:
+        places = [place for place, piece in enumerate(stored.pieces) if piece.kind in kinds]
+        return [backend.id_to_token(place) or "" for place in places]
+
+    special = names(CONTROL, UNKNOWN)
+    defined = names(USER_DEFINED) if stored.kind != "t5" else []
     backend.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in special])
     backend.add_tokens([AddedToken(name, normalized=False, special=False) for name in defined])
 

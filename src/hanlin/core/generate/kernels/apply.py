@@ -12,12 +12,13 @@ from torch import nn
 
 from hanlin.core.generate.kernels import int4
 from hanlin.core.generate.kernels.bfloat16 import Bfloat16Linear
-from hanlin.core.generate.kernels.choose import turned_is_faster
+from hanlin.core.generate.kernels.choose import few_rows, turned_is_faster
 from hanlin.core.generate.kernels.compiled import Programs, describe, programs_of
 from hanlin.core.generate.kernels.fused import FusedBlock
 from hanlin.core.generate.kernels.head import ScreenedHead
 from hanlin.core.generate.kernels.int4 import Int4Linear
 from hanlin.core.generate.kernels.int8 import Int8Linear
+from hanlin.core.generate.kernels.linear import CodedLinear
 from hanlin.core.generate.kernels.parts import Parts, can_be_taken_apart, exact
 from hanlin.core.model.adapters.switched import Switched
 from hanlin.core.model.decoder import Decoder
@@ -52,8 +53,8 @@ def with_weights(loaded: Pretrained, weights: str, emit: Emit = silent) -> Pretr
     model: Any = shared_copy(loaded.model)
     device = model.embed_tokens.weight.device
     turned = weights in ("int8", "auto") and turned_is_faster(device)
-    if device.type != "cpu":
-        weights = "bfloat16"
+    if device.type != "cpu" and weights != "int4":
+        weights = "bfloat16"  # what a GPU multiplies fastest; torch has no product of 8-bit codes there
     if turned and not any(isinstance(module, Switched) for module in model.modules()):
         fuse(model, emit)
     for name in linears_of(model):
@@ -97,9 +98,15 @@ def made(linear: nn.Linear, weights: str, is_head: bool, turned: bool) -> nn.Mod
         return Bfloat16Linear.from_linear(linear)
     if is_head and linear.out_features >= LARGE_VOCABULARY and (turned or int4.fits(linear)):
         return ScreenedHead.from_linear(linear, turned)
-    if not int4.fits(linear):
-        return Int8Linear.from_linear(linear)
-    return Int4Linear.from_linear(linear, most_planes=1 if weights == "int4" else 2)
+    layer: CodedLinear
+    if int4.fits(linear):
+        layer = Int4Linear.from_linear(linear, most_planes=1 if weights == "int4" else 2)
+    elif linear.weight.device.type == "cpu":
+        layer = Int8Linear.from_linear(linear)
+    else:
+        return Bfloat16Linear.from_linear(linear)
+    layer.few_rows = few_rows(layer)
+    return layer
 
 
 def linears_of(model: nn.Module) -> list[str]:

@@ -19,7 +19,10 @@ GROUP = 32
 """Numbers that share a scale: the smallest group of torch's kernel, and ggml's block."""
 ROWS = 16
 """Outputs the kernel takes at a time."""
+GPU_TILES = 2
+"""Of 16 inputs that a GPU's kernel takes together: its smallest, so that every whole group fits."""
 FEW_ROWS = 4
+"""Until it is measured (choose.py)."""
 RANGES = (15, 14, 13)
 """Codes between a group's smallest and largest number that are tried: files of 4-bit blocks don't use all in each."""
 HELD = 0.01
@@ -43,6 +46,7 @@ class Int4Linear(CodedLinear):
         for number, (codes, scales) in enumerate(planes):
             self.register_buffer(f"codes_{number}", codes, persistent=False)
             self.register_buffer(f"scales_{number}", scales, persistent=False)
+        self.codes_0: torch.Tensor
         self._planes = planes
 
     @classmethod
@@ -56,16 +60,19 @@ class Int4Linear(CodedLinear):
         bias = None if linear.bias is None else linear.bias.detach()
         return cls((weight.shape[0], weight.shape[1]), planes, bias, weight.dtype, few_rows, wide)
 
+    @property
+    def codes_name(self) -> str:
+        return f"{self.num_planes} planes of 4 bits"
+
     def narrow(self, x_NI: torch.Tensor) -> torch.Tensor:
-        codes, scales = self._planes[0]
-        y_NO = torch.ops.aten._weight_int4pack_mm_for_cpu(x_NI, codes, GROUP, scales)
-        for codes, scales in self._planes[1:]:
-            y_NO += torch.ops.aten._weight_int4pack_mm_for_cpu(x_NI, codes, GROUP, scales)
+        y_NO = product(x_NI, *self._planes[0])
+        for plane in self._planes[1:]:
+            y_NO += product(x_NI, *plane)
         return y_NO
 
     def dequantized(self, dtype: torch.dtype) -> torch.Tensor:
         # The kernel itself says what its codes stand for: each sum has one term.
-        identity = torch.eye(self.in_features, dtype=torch.bfloat16)
+        identity = torch.eye(self.in_features, dtype=torch.bfloat16, device=self.codes_0.device)
         return self.narrow(identity).T.contiguous().to(dtype)
 
 
@@ -117,4 +124,14 @@ def decode(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torc
 
 
 def pack(codes: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.contiguous(), 1), scales
+    if codes.device.type == "cpu":
+        return torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.contiguous(), 1), scales
+    pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8)
+    return torch.ops.aten._convert_weight_to_int4pack(pairs, GPU_TILES), scales
+
+
+def product(x_NI: torch.Tensor, packed: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """x·Wᵀ of one plane: bfloat16 (N, in) → (N, out)."""
+    if x_NI.device.type == "cpu":
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(x_NI, packed, GROUP, scales)
+    return torch.ops.aten._weight_int4pack_mm(x_NI, packed, GROUP, scales)

@@ -13,7 +13,7 @@ from hanlin.core.generate.kernels.bfloat16 import Bfloat16Matrix
 from hanlin.core.generate.kernels.linear import CodedLinear
 
 FEW_ROWS = 4
-"""Torch's kernel multiplies four rows at the cost of one, eight at the cost of two."""
+"""Until it is measured (choose.py): torch's kernel multiplies four rows at the cost of one."""
 
 
 class Int8Linear(CodedLinear):

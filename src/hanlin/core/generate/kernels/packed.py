@@ -9,6 +9,8 @@ import functools
 
 import torch
 
+from hanlin.core.generate.kernels.large_pages import in_large_pages
+
 
 class PackedCodes:
     """(out, in) int8, each output with a scale, float32 (out,)."""
@@ -18,6 +20,7 @@ class PackedCodes:
         packed = can_pack_codes(codes.device.type)
         self._packed = torch.ops.onednn.qlinear_prepack(codes, None) if packed else None
         self._codes = None if packed else codes
+        in_large_pages(codes if self._packed is None else self._packed)
 
     def product(self, rows_NI: torch.Tensor) -> torch.Tensor:
         """Whole numbers from −127 to 127, of any dtype, times the codes and scales: float32 (N, out)."""

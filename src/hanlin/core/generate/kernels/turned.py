@@ -64,8 +64,8 @@ class TurnedLinear(nn.Module):
         return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def _product(self, x_NI: torch.Tensor) -> torch.Tensor:
-        """float32 (N, out). Compiled, one row stays as it is: reading the matrix takes longer than multiplying it."""
-        if x_NI.shape[0] == 1 and torch.compiler.is_compiling():
+        """float32 (N, out). One row stays as it is: compiled, reading the matrix takes longer than multiplying it."""
+        if x_NI.shape[0] == 1:
             turned_NI = rotate(x_NI.float(), self.exact_signs)
             return ((self.codes.float() * turned_NI).sum(-1) * self.scales)[None]
         rounded_NI, scale_N1 = round_turned(rotate(x_NI.to(self.signs.dtype), self.signs).float())

@@ -11,8 +11,8 @@ import torch
 
 from hanlin.core.model.ggml import floats, i_quants, k_quants, k_search, micro_scaled, simple, ternary
 
-AT_ONCE = 2**18
-"""Numbers worked on together: many enough to make numpy's calls cheap, few enough to stay in the processor's cache."""
+AT_ONCE = 2**20
+"""Numbers worked on together: many enough to make numpy's calls cheap, few enough to take little memory."""
 
 COPIED_AT_ONCE = 2**14
 """Below the 2^15 numbers from which torch shares a copy among its threads: on a busy machine they are waited for longer

@@ -24,8 +24,14 @@ def load_gguf_model(path: Path, dtype: torch.dtype | None = None) -> tuple[Any, 
     """The model, its family and the file. dtype: of the parameters; None is float32. Raises HanlinError naming what is
     missing, unknown or of another shape."""
     model, family, state = open_gguf_weights(path)
+    fill(model, state, dtype)
+    return model, family, state.file
+
+
+def fill(model: Any, state: GgufState, dtype: torch.dtype | None = None) -> None:
+    """Give a model without storage its parameters."""
     give_weights(model, {name: state.read(name, dtype or torch.float32) for name in state})
-    return model.eval(), family, state.file
+    model.eval()
 
 
 def open_gguf_weights(path: Path) -> tuple[Any, ModuleType, GgufState]:

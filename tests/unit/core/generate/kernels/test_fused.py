@@ -77,6 +77,30 @@ def test_what_the_engine_writes_is_what_the_plain_parts_would(fused: Pretrained)
             block.programs = own
 
 
+@pytest.mark.skipif(compiler_name() is None, reason="no C++ compiler")
+def test_compiled_and_plain_write_the_same_ids(fused: Pretrained) -> None:
+    blocks = [layer for layer in fused.model.layers if isinstance(layer, FusedBlock)]
+    if not blocks:
+        pytest.skip("this machine multiplies whole numbers no faster")
+    random = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(fused.model.vocab_size, (n,), generator=random).tolist() for n in (1, 5, 30)]
+
+    def written() -> list[list[int]]:
+        engine = Engine(fused, EngineOptions(block_tokens=4, chunk_tokens=16, cache_tokens=512))
+        sampling = GREEDY.model_copy(update={"max_tokens": 24})
+        return [[piece.token for piece in engine.stream(prompt, sampling)] for prompt in prompts]
+
+    by_programs = written()
+    programs = [block.programs for block in blocks]
+    for block in blocks:
+        block.programs = None
+    try:
+        assert written() == by_programs
+    finally:
+        for block, own in zip(blocks, programs):
+            block.programs = own
+
+
 def test_without_a_compiler_blocks_stay_plain(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "compiler_name", lambda: None)
     monkeypatch.setattr(compiled, "key_of", lambda parts: "unknown")
