@@ -19,12 +19,13 @@ import torch
 
 from hanlin.core.generate.adapters import beside, unknown_adapter
 from hanlin.core.generate.capacity import refuse_unfit
+from hanlin.core.generate.forming import Forming
 from hanlin.core.generate.line import Line
 from hanlin.core.generate.logprobs import logprobs_of
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.passes import Passes
 from hanlin.core.generate.reply import Piece, Reply
-from hanlin.core.generate.requests import constraint, first_ids, longest, refuse_too_long, wording
+from hanlin.core.generate.requests import first_ids, has_form, longest, refuse_too_long, wording
 from hanlin.core.generate.sampling import Sampler, Sampling, breakers_of
 from hanlin.core.generate.speculate import Draft, Speculator, speculator_of
 from hanlin.core.generate.speculate.accept import next_token
@@ -57,6 +58,7 @@ class Engine:
         self.passes = Passes(self.loaded, self.options, assigned)
         self.model, self.blocks, self.memory = self.passes.model, self.passes.blocks, self.passes.memory
         self.line: Line[Ticket] = Line()
+        self.forming = Forming(self.loaded)
         self.reading: deque[Text] = deque()
         self.writing: list[Text] = []
         self.speculator: Speculator | None = speculator_of(self.loaded, self.options, self.passes)
@@ -72,14 +74,18 @@ class Engine:
             raise unknown_adapter(adapter, self.known)
         ticket = Ticket(list(prompt), sampling, client, adapter)
         refuse_too_long(self.loaded, self.passes, ticket)
-        if len(self.line) >= self.options.max_waiting + self._num_places:
+        num_waiting = len(self.line) + len(self.forming)
+        if num_waiting >= self.options.max_waiting + self._num_places:
             raise HanlinError(
-                f"{len(self.line)} requests wait already.",
+                f"{num_waiting} requests wait already.",
                 f"at most {self.options.max_waiting}",
                 "try again soon, or engine.max_waiting=… with a larger number",
                 "docs/generate.md",
             )
-        self.line.add(ticket, client)
+        if has_form(sampling):
+            self.forming.add(ticket)
+        else:
+            self.line.add(ticket, client)
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
@@ -87,7 +93,7 @@ class Engine:
         if ticket.done:
             return
         ticket.end()
-        if self.line.remove(ticket):
+        if self.line.remove(ticket) or self.forming.remove(ticket):
             return
         for text in [*self.reading, *self.writing]:
             if text.ticket is ticket:
@@ -97,19 +103,24 @@ class Engine:
         """Forget all requests and let go of the thread."""
         for ticket in [*self.line, *(text.ticket for text in (*self.reading, *self.writing))]:
             self.cancel(ticket)
+        self.forming.close()
         self._masks.shutdown()
 
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
-        return bool(len(self.line) or self.reading or self.writing)
+        return bool(len(self.line) or len(self.forming) or self.reading or self.writing)
 
     @torch.inference_mode()
     def step(self) -> None:
         """Read and write a little for everybody; the tickets hold what came of it."""
+        for ticket in self.forming.take_ready():
+            self.line.add(ticket, ticket.client)
         self._admit()
         self._read_prompts()
         self._write()
+        if len(self.forming) and not (len(self.line) or self.reading or self.writing):
+            self.forming.wait()
 
     def stream(
         self, prompt: Sequence[int], sampling: Sampling, client: str = "", adapter: str = BASE
@@ -147,7 +158,7 @@ class Engine:
             self.line.pop()
             try:
                 self.reading.append(self._begin(ticket, found, reserved))
-            except Exception as error:  # a grammar it can't read, say: its request's own trouble
+            except Exception as error:  # its request's own trouble
                 self.blocks.release(found)
                 ticket.end(error)
 
@@ -161,7 +172,7 @@ class Engine:
             ids,
             Sampler(sampling, ids, breakers_of(sampling, loaded.tokenizer)),
             Reply(loaded.tokenizer, loaded.stop_ids, sampling.stop, most, wording(sampling)),
-            constraint(sampling, loaded),
+            ticket.constraint,
             reserved,
         )
         self.passes.begin(text, found)

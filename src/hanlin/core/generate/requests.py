@@ -41,9 +41,14 @@ def refuse_too_long(loaded: Pretrained, passes: Passes, ticket: Ticket) -> None:
         )
 
 
+def has_form(sampling: Sampling) -> bool:
+    """Whether not everything may be written."""
+    return any(getattr(sampling, name) for name in ("json_schema", "regex", "grammar", "choices", "script"))
+
+
 def constraint(sampling: Sampling, loaded: Pretrained) -> Constraint | None:
     """What the reply's form allows; None where it is free."""
-    if not any(getattr(sampling, name) for name in ("json_schema", "regex", "grammar", "choices", "script")):
+    if not has_form(sampling):
         return None
     from hanlin.core.generate.constrain import constraint_of
 

@@ -45,6 +45,7 @@ class Ticket:
 
     adapter: the one asked for, by name. num_shared: prompt tokens that were known already. num_drafted, num_accepted:
     guessed tokens, and right ones.
+    constraint: of its form, once it is known.
     """
 
     prompt: list[int]
@@ -58,6 +59,7 @@ class Ticket:
     num_drafted: int = 0
     num_accepted: int = 0
     times: Times = field(default_factory=Times)
+    constraint: Constraint | None = None
 
     def end(self, error: Exception | None = None) -> None:
         self.error, self.done, self.times.ended = error, True, monotonic()
