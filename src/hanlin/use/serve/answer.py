@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.stream import text_ids
 from hanlin.core.text.chat import render
+from hanlin.use.serve.account import account_of
 from hanlin.use.serve.backend import Job, Served
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import ApiError
@@ -53,7 +54,8 @@ class Answerer:
     ) -> Response:
         reply = Reply(kind, asked.model, len(prompt), asked.include_usage)
         headers = {"x-hanlin-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
-        job = model.backend.start(prompt, asked.sampling(self._config.max_tokens), adapter=adapter)
+        sampling = asked.sampling(self._config.max_tokens)
+        job = account_of(request).start(model, prompt, sampling, adapter=adapter)
         request.state.watch = asyncio.create_task(cancel_when_gone(request, job))
         if asked.stream:
             return await _streamed(reply, job, headers)

@@ -13,12 +13,15 @@ from fastapi.responses import FileResponse, Response
 from hanlin.use.serve.answer import Answerer
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import explain_failures
-from hanlin.use.serve.guard import Guard
+from hanlin.use.serve.front import Front
 from hanlin.use.serve.models import Models
 from hanlin.use.serve.schema import ChatRequest, CompletionRequest
 
 PAGE_FOLDER = Path(__file__).with_name("page")
 PAGE_FILES = ("index.html", "chat.css", "chat.js", "api.js", "fitting.js", "settings.js", "view.js")
+OPEN_PATHS = frozenset(("/", "/health", *(f"/{file}" for file in PAGE_FILES)))
+"""What anybody may see where a token or keys are asked for: the page without its models."""
+
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -36,6 +39,7 @@ def create_app(models: Models, config: Serve) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         models.close()
+        front.close()
 
     # FastAPI's own documentation pages fetch scripts from another host, so they are off.
     app = FastAPI(title="Hanlin", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -45,7 +49,7 @@ def create_app(models: Models, config: Serve) -> FastAPI:
     for file in PAGE_FILES:
         path = "/" if file == "index.html" else f"/{file}"
         app.get(path, include_in_schema=False)(_sender(PAGE_FOLDER / file))
-    app.add_middleware(Guard, token=config.token, max_body_bytes=config.max_body_bytes)
+    app.state.front = front = Front(app, models, config, OPEN_PATHS)
     return app
 
 

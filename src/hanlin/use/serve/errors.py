@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,11 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """A refusal with its HTTP status. `param` names the field at fault, `code` is for programs."""
+    """A refusal with its HTTP status. `param` names the field at fault, `code` is for programs. headers: of the answer;
+    what may be tried again soon says so by itself."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None):
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ):
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
+        self.headers = dict(headers or {})
+        if status in (429, 503) and not self.headers:
+            self.headers["Retry-After"] = "1"
 
 
 def error_body(message: str, status: int, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -29,9 +42,7 @@ def error_body(message: str, status: int, param: str | None = None, code: str | 
 
 
 def error_response(error: ApiError) -> JSONResponse:
-    headers = {"Retry-After": "1"} if error.status == 429 else None
-    body = error_body(error.message, error.status, error.param, error.code)
-    return JSONResponse(body, error.status, headers)
+    return JSONResponse(error_body(error.message, error.status, error.param, error.code), error.status, error.headers)
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -49,16 +60,20 @@ def as_api_error(error: Exception) -> ApiError:
 def explain_failures(app: FastAPI) -> None:
     """Make every failure of the application answer in the shape above."""
 
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        return error_response(as_api_error(error))
+    def told(request: Request, refusal: ApiError) -> JSONResponse:
+        request.state.account.code = refusal.code or ""
+        return error_response(refusal)
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        return told(request, as_api_error(error))
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return error_response(_explain_validation(error))
+        return told(request, _explain_validation(error))
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return error_response(ApiError(error.status_code, str(error.detail)))
+        return told(request, ApiError(error.status_code, str(error.detail)))
 
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(HanlinError, refused)
