@@ -32,6 +32,7 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
+        _check_characters(arguments)
         code = app(args=arguments or ["--help"], prog_name="hanlin", standalone_mode=False)
         if code == 130:  # so newer parsers answer Ctrl-C
             _leave("Stopped.", code)
@@ -43,6 +44,21 @@ def main() -> None:
         _leave(*_explain(error))
     if world_size() > 1:
         _end_at_once(0)
+
+
+def _check_characters(arguments: list[str]) -> None:
+    """Raises HanlinError for bytes that are no UTF-8: Python hands them on as halves of characters."""
+    from hanlin.core.run.errors import HanlinError
+
+    for word in arguments:
+        if not word.isprintable() and any("\ud800" <= character <= "\udfff" for character in word):
+            shown = word.encode("utf-8", "replace").decode()
+            raise HanlinError(
+                f'The argument "{shown[:60]}" has bytes that are no UTF-8.',
+                "whole characters in UTF-8",
+                "check where the text was cut, or convert it: iconv -f BIG5 -t UTF-8",
+                "README.md",
+            )
 
 
 def _explain(error: Exception) -> tuple[str, int]:

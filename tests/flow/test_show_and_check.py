@@ -63,6 +63,11 @@ def test_a_typo_is_answered(command: Command, words: tuple[str, ...]) -> None:
     assert_four_lines(command(*words), "Did you mean 'model'?")
 
 
+def test_half_a_character_is_named(tiny_model_folder: Path, command: Command) -> None:
+    half = "山".encode()[:2].decode("utf-8", "surrogateescape")  # as Python hands it on
+    assert_four_lines(command("generate", tiny_model_folder, f"玉{half}"), "bytes that are no UTF-8")
+
+
 def test_damage_is_seen(tiny_model_folder: Path, tmp_path: Path, command: Command) -> None:
     for file in tiny_model_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
