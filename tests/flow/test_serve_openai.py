@@ -99,8 +99,8 @@ def test_errors_are_the_clients_own_kinds(client: openai.OpenAI):
         create(model="tiny", messages=MESSAGES, temperature=3)
     assert caught.value.param == "temperature"
     with pytest.raises(openai.BadRequestError) as caught:
-        create(model="tiny", messages=MESSAGES, n=2)
-    assert caught.value.param == "n"
+        create(model="tiny", messages=MESSAGES, modalities=["audio"])
+    assert caught.value.param == "modalities"
 
 
 def test_a_broken_model_fails_one_request_and_the_server_lives(client: openai.OpenAI, script: Script):

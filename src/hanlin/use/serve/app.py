@@ -10,12 +10,28 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 
+from hanlin.use.serve.account import account_of
 from hanlin.use.serve.answer import Answerer
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import explain_failures
 from hanlin.use.serve.front import Front
 from hanlin.use.serve.models import Models
-from hanlin.use.serve.schema import ChatRequest, CompletionRequest
+from hanlin.use.serve.schema.chat import ChatRequest
+from hanlin.use.serve.schema.replies import (
+    EVENTS,
+    ChatCompletion,
+    Detokenized,
+    EmbeddingList,
+    ErrorReply,
+    Health,
+    ModelCard,
+    ModelList,
+    TextCompletion,
+    Tokenized,
+)
+from hanlin.use.serve.schema.texts import CompletionRequest, DetokenizeRequest, EmbeddingRequest, TokenizeRequest
+from hanlin.use.serve.tokens import detokenize, tokenize
+from hanlin.use.serve.vectors import embed
 
 PAGE_FOLDER = Path(__file__).with_name("page")
 PAGE_FILES = ("index.html", "chat.css", "chat.js", "api.js", "fitting.js", "settings.js", "view.js")
@@ -42,7 +58,10 @@ def create_app(models: Models, config: Serve) -> FastAPI:
         front.close()
 
     # FastAPI's own documentation pages fetch scripts from another host, so they are off.
-    app = FastAPI(title="Hanlin", lifespan=lifespan, docs_url=None, redoc_url=None)
+    refused: dict[int | str, dict[str, Any]] = {
+        "default": {"model": ErrorReply, "description": "Refused or failed, and why"}
+    }
+    app = FastAPI(title="Hanlin", lifespan=lifespan, docs_url=None, redoc_url=None, responses=refused)
     app.state.models = models
     explain_failures(app)
     _add_api(app, models, config)
@@ -56,25 +75,40 @@ def create_app(models: Models, config: Serve) -> FastAPI:
 def _add_api(app: FastAPI, models: Models, config: Serve) -> None:
     answerer = Answerer(models, config)
 
-    @app.get("/health")
+    @app.get("/health", response_model=Health)
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/v1/models")
-    async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": models.cards(config)}
+    @app.get("/v1/models", response_model=ModelList)
+    async def list_models(request: Request) -> dict[str, Any]:
+        may_use = account_of(request).may_use
+        return {"object": "list", "data": [card for card in models.cards(config) if may_use(card["id"])]}
 
-    @app.get("/v1/models/{wanted:path}")
+    @app.get("/v1/models/{wanted:path}", response_model=ModelCard)
     async def model(wanted: str) -> dict[str, Any]:
         return models.card(wanted, config)
 
-    @app.post("/v1/chat/completions", response_model=None)
+    @app.post(
+        "/v1/chat/completions", response_model=None, responses={200: {"model": ChatCompletion, "content": EVENTS}}
+    )
     async def chat(asked: ChatRequest, request: Request) -> Response:
         return await answerer.chat(asked, request)
 
-    @app.post("/v1/completions", response_model=None)
+    @app.post("/v1/completions", response_model=None, responses={200: {"model": TextCompletion, "content": EVENTS}})
     async def complete(asked: CompletionRequest, request: Request) -> Response:
         return await answerer.complete(asked, request)
+
+    @app.post("/v1/embeddings", response_model=None, responses={200: {"model": EmbeddingList}})
+    async def embeddings(asked: EmbeddingRequest, request: Request) -> Response:
+        return await embed(asked, request, models)
+
+    @app.post("/tokenize", response_model=Tokenized)
+    async def ids_of_text(asked: TokenizeRequest) -> dict[str, Any]:
+        return await tokenize(asked, models)
+
+    @app.post("/detokenize", response_model=Detokenized)
+    async def text_of_ids(asked: DetokenizeRequest) -> dict[str, Any]:
+        return await detokenize(asked, models)
 
 
 def _sender(path: Path) -> Any:

@@ -14,6 +14,7 @@ from hanlin.core.model.opening import open_model
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.artifact import is_artifact, read_manifest
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.use.serve.backend import Served, ServedEncoder
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.embedder import EncoderThread
@@ -35,9 +36,11 @@ class Models:
             for adapter in model.adapters if isinstance(model, Served) else ():
                 self._name(adapter, model, adapter)
 
-    def find(self, name: str | None) -> Served | ServedEncoder:
-        """The model of this name, or under the adapter of this name. Raises ApiError 404 saying what is served."""
-        return self._found(name)[0]
+    def reader(self, name: str | None) -> tuple[Served | ServedEncoder, Tokenizer]:
+        """The model of this name, or with the adapter of this name, and the tokenizer that goes with it. Raises
+        ApiError 404 saying what is served."""
+        model, adapter = self._found(name)
+        return model, model.tokenizer_of(adapter) if isinstance(model, Served) else model.tokenizer
 
     def writer(self, name: str) -> tuple[Served, str]:
         """The model that writes and the adapter ("" for none) of this name. Raises ApiError 404, and 400 for an

@@ -90,6 +90,8 @@ def test_chat_reply(api: Api):
         "prompt_tokens": num_read,
         "completion_tokens": num_said,
         "total_tokens": num_read + num_said,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
     assert HOLDING in response.text, "Chinese is not escaped"
 
@@ -160,8 +162,18 @@ def test_a_prompt_longer_than_the_context_is_refused(api: Api):
     "fields, param, code",
     [
         ({"temperature": 3}, "temperature", None),
-        ({"n": 2}, "n", "unsupported_parameter"),
-        ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
+        ({"n": 0}, "n", None),
+        ({"n": 100}, "n", None),
+        ({"audio": {}}, "audio", "unsupported_parameter"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function", None),
+        ({"tool_choice": "required"}, "tool_choice", "missing_tools"),
+        ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "missing_tools"),
+        ({"top_logprobs": 3}, "top_logprobs", "missing_logprobs"),
+        ({"logit_bias": {"999999": 1}}, "logit_bias", None),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing_schema"),
+        ({"response_format": {"type": "json_object"}, "regex": "a"}, "regex", "two_forms"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs", "reserved"),
+        ({"messages": [{"role": "user", "content": "a", "tool_calls": []}, {"role": "tool"}]}, "messages.1", None),
         ({"temprature": 1}, "temprature", "unknown_parameter"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content", None),
     ],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 
 import pytest
 from pydantic import ValidationError
 
 from hanlin.core.generate.sampling import Sampling
-from hanlin.use.serve.schema import IGNORED, NEUTRAL, ChatRequest, CompletionRequest
+from hanlin.use.serve.errors import ApiError
+from hanlin.use.serve.schema.chat import ChatRequest
+from hanlin.use.serve.schema.texts import CompletionRequest, DetokenizeRequest, EmbeddingRequest, TokenizeRequest
+from hanlin.use.serve.schema.writing import seeded
 
 MESSAGES = [{"role": "user", "content": "你好"}]
 
@@ -46,18 +50,67 @@ def test_stop_is_a_text_or_a_list_and_empty_texts_stop_nothing():
     assert refusal(stop=["甲"] * 17)["loc"] == ("stop",)
 
 
-@pytest.mark.parametrize("name", sorted(NEUTRAL))
+@pytest.mark.parametrize("name", sorted(ChatRequest.neutral))
 def test_what_we_cannot_honour_is_refused_unless_it_asks_for_nothing(name: str):
-    for value in (None, *NEUTRAL[name]):
+    for value in (None, *ChatRequest.neutral[name]):
         chat(**{name: value})
     error = refusal(**{name: {"anything": "else"}})
     assert error["ctx"]["param"] == name
     assert error["ctx"]["code"] == "unsupported_parameter"
 
 
-@pytest.mark.parametrize("fields", [{"n": 2}, {"n": True}, {"logprobs": True}, {"frequency_penalty": 0.5}])
-def test_values_near_the_neutral_one_are_refused_too(fields: dict):
-    assert refusal(**fields)["type"] == "unsupported_parameter"
+def test_true_is_not_one():
+    assert refusal(best_of=True)["type"] == "unsupported_parameter"
+    assert refusal(n=True)["loc"] == ("n",)
+
+
+def test_fields_that_sampling_has_are_bounded_as_there():
+    """All of Sampling's are there but those with a field of OpenAI's."""
+    assert set(Sampling.model_fields) - set(ChatRequest.model_fields) == set()
+    with pytest.raises(ValidationError):
+        chat(typical_p=0)
+    assert chat(typical_p=0.5, mirostat=0, script="zh-TW").sampling(9).typical_p == 0.5
+
+
+def test_what_contradicts_itself_is_refused():
+    with pytest.raises(ApiError) as caught:
+        chat(mirostat=2, top_k=5).sampling(9)
+    assert (caught.value.status, caught.value.param) == (400, "mirostat")
+
+
+def test_several_replies_have_seeds_one_after_another():
+    drawn = seeded(chat(seed=2**63 - 1).sampling(9), 2)
+    assert [sampling.seed for sampling in drawn] == [2**63 - 1, -(2**63)]
+    assert [sampling.seed for sampling in seeded(chat().sampling(9), 2)] == [None, None]
+
+
+def test_logit_bias_has_ids_as_names():
+    assert chat(logit_bias={"7": -100, "8": 1.5}).sampling(9).logit_bias == {7: -100, 8: 1.5}
+    for bias in ({"a": 1}, {"-1": 1}, {"7": 101}, {"７": 1}, {"7": "1"}):
+        assert refusal(logit_bias=bias)["loc"][0] == "logit_bias"
+
+
+def test_forms_of_a_reply():
+    schema = {"type": "object", "properties": {"城市": {"type": "string"}}}
+    asked = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+    assert json.loads(chat(response_format=asked).sampling(9).json_schema) == schema
+    assert json.loads(chat(response_format={"type": "json_object"}).sampling(9).json_schema) == {"type": "object"}
+    assert chat(response_format={"type": "text"}).sampling(9).json_schema == ""
+    assert chat(choices=["甲", "乙"]).sampling(9).choices == ("甲", "乙")
+    assert refusal(regex="a", choices=["甲"])["type"] == "two_forms"
+
+
+TOOL = {"type": "function", "function": {"name": "天氣", "parameters": {"type": "object"}}}
+
+
+def test_tools_and_their_choice():
+    assert chat(tools=[TOOL]).calls_allowed and not chat(tools=[TOOL], tool_choice="none").calls_allowed
+    assert chat(tools=[TOOL], tool_choice="required").must_call
+    only = {"type": "function", "function": {"name": "天氣"}}
+    assert chat(tools=[TOOL], tool_choice=only).only_tool == "天氣"
+    assert refusal(tools=[TOOL], tool_choice={**only, "function": {"name": "x"}})["type"] == "unknown_tool"
+    assert refusal(tools=[TOOL, TOOL])["type"] == "two_tools"
+    assert refusal(tools=[TOOL], regex="a")["type"] == "two_forms"
 
 
 def test_a_misspelt_field_is_refused_with_a_suggestion():
@@ -65,14 +118,15 @@ def test_a_misspelt_field_is_refused_with_a_suggestion():
 
 
 def test_ignored_fields_are_reported():
-    assert chat(**dict.fromkeys(IGNORED, "x")).ignored == tuple(sorted(IGNORED))
+    assert chat(**dict.fromkeys(ChatRequest.without_effect, "x")).ignored == tuple(sorted(ChatRequest.without_effect))
     assert chat().ignored == ()
 
 
 def test_the_readme_names_every_field():
     readme = files("hanlin.use.serve").joinpath("README.md").read_text(encoding="utf-8")
-    served = {*ChatRequest.model_fields, *CompletionRequest.model_fields}
-    assert [name for name in sorted(IGNORED | served) if f"`{name}" not in readme] == []
+    kinds = (ChatRequest, CompletionRequest, EmbeddingRequest, TokenizeRequest, DetokenizeRequest)
+    names = {name for kind in kinds for name in (*kind.model_fields, *kind.without_effect, *kind.neutral)}
+    assert [name for name in sorted(names) if f"`{name}" not in readme] == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +145,7 @@ def test_the_readme_names_every_field():
         {"stream": "yes"},
         {"stop": 3},
         {"messages": []},
-        {"messages": [{"role": "tool", "content": "x"}]},
+        {"messages": [{"role": "function", "content": "x"}]},
         {"messages": [{"role": "user", "content": None}]},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
         {"model": 3},
@@ -108,18 +162,23 @@ def test_half_a_surrogate_pair_is_no_text(fields: dict):
     assert refusal(**fields)["type"] == "invalid_unicode"
 
 
-def test_a_message_in_parts_is_joined_and_developer_is_system():
+def test_a_message_in_parts_is_joined():
     parts = [{"type": "text", "text": "你"}, {"type": "text", "text": "好"}]
     asked = chat(messages=[{"role": "developer", "content": "簡答"}, {"role": "user", "content": parts}])
     assert [message.plain() for message in asked.messages] == [
-        {"role": "system", "content": "簡答"},
+        {"role": "developer", "content": "簡答"},
         {"role": "user", "content": "你好"},
     ]
 
 
-def test_a_completion_has_one_prompt():
-    assert CompletionRequest.model_validate({"model": "m", "prompt": "甲"}).prompt == "甲"
-    assert CompletionRequest.model_validate({"model": "m", "prompt": ["甲"]}).prompt == "甲"
-    for prompt in (["甲", "乙"], [1, 2], [], None):
-        with pytest.raises(ValidationError):
-            CompletionRequest.model_validate({"model": "m", "prompt": prompt})
+def test_a_completion_has_prompts_in_four_spellings():
+    def prompts(prompt: object) -> list:
+        return CompletionRequest.model_validate({"model": "m", "prompt": prompt}).prompts
+
+    assert prompts("甲") == ["甲"]
+    assert prompts(["甲", "乙"]) == ["甲", "乙"]
+    assert prompts([1, 2]) == [[1, 2]]
+    assert prompts([[1, 2], [3]]) == [[1, 2], [3]]
+    for wrong in ([], None, [1, "甲"], [[]], [-1], [True], {"a": 1}):
+        with pytest.raises(ValidationError, match="a text, a list of"):
+            prompts(wrong)
