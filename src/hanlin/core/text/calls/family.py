@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hanlin.core.text.calls import hermes
+from hanlin.core.text.calls import gemma, hermes, llama3, mistral
 from hanlin.core.text.calls.reader import Family, Reader
 from hanlin.core.text.calls.thoughts import pairs_of
 from hanlin.core.text.chat_format import format_of
 from hanlin.core.text.tokenizer import Tokenizer
 
-FAMILIES = (hermes,)
+FAMILIES: tuple[Family, ...] = (hermes, mistral, llama3, gemma)
 """In the order in which they are asked."""
 
 

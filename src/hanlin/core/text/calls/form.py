@@ -9,6 +9,7 @@ from typing import Any
 
 from hanlin.core.run.errors import RequestError
 from hanlin.core.text.calls.family import family_of, spelled_by
+from hanlin.core.text.calls.thoughts import pairs_of
 from hanlin.core.text.chat_format import format_of
 from hanlin.core.text.json_schema import JSON_OPTIONS, with_ascii_refs
 from hanlin.core.text.tokenizer import Tokenizer
@@ -16,7 +17,7 @@ from hanlin.core.text.tokenizer import Tokenizer
 MAX_CALLS = 16
 """In one reply. Without a bound a small model may go on calling until its tokens are spent."""
 
-PAGE = "docs/chat.md"
+PAGE = "docs/tools.md"
 Schema = dict[str, Any]
 
 
@@ -26,14 +27,20 @@ def shows_tools(tokenizer: Tokenizer) -> bool:
 
 
 def form_of_calls(
-    tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]], *, only: str = "", parallel: bool = True
+    tokenizer: Tokenizer,
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    only: str = "",
+    parallel: bool = True,
+    thought_open: bool = False,
 ) -> str:
     """A Lark grammar for `Sampling.grammar`: the reply calls one of the tools in the markup of the model's family, its
     arguments following the tool's JSON schema.
 
     tools: as OpenAI's API takes them. only: the one function that may be called. parallel: up to 16 calls in a row.
-    Raises RequestError where the template shows no tools, for a function that is not among them, and for parameters that
-    are no object.
+    thought_open: the prompt has begun a thought, which the reply first ends.
+    Raises RequestError where the template shows no tools, for a function that is not among them, and for parameters
+    that are no object.
     """
     if not shows_tools(tokenizer):
         raise _refused("The chat template knows no tools.", "a model whose template shows them")
@@ -47,14 +54,23 @@ def form_of_calls(
         return _literal(text, tokenizer)
 
     more = f"({literal(form.separator)} call){{0,{MAX_CALLS - 1}}}" if parallel else ""
-    lines = ["start: " + " ".join(filter(None, (literal(form.opening), "call", more, literal(form.closing))))]
+    thought = "thought" if thought_open else ""
+    lines = ["start: " + " ".join(filter(None, (thought, literal(form.opening), "call", more, literal(form.closing))))]
     lines.append("call: " + " | ".join(f"call_{place}" for place in range(len(chosen))))
     for place, (name, schema) in enumerate(chosen.items()):
         spelled = json.dumps(json.dumps(name, ensure_ascii=False)[1:-1], ensure_ascii=False)
         parts = (literal(form.before), spelled, literal(form.between), f"arguments_{place}", literal(form.after))
         lines.append(f"call_{place}: {' '.join(parts)}")
         lines.append(f"arguments_{place}: %json {json.dumps(schema, ensure_ascii=False)}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(_thought(tokenizer) if thought_open else ())]) + "\n"
+
+
+def _thought(tokenizer: Tokenizer) -> list[str]:
+    """The rules of a thought up to the mark that ends it."""
+    close = pairs_of(format_of(tokenizer).template)[0][1]
+    if tokenizer.backend.token_to_id(close) in tokenizer.special_ids:
+        return [f"thought: /(?s:.*)/ {_literal(close, tokenizer)}"]
+    return ['thought: thought_text "\\n\\n"?', f"thought_text[suffix={json.dumps(close)}]: /(?s:.*)/"]
 
 
 def _schemas(tools: Sequence[Mapping[str, Any]]) -> dict[str, Schema]:

@@ -81,6 +81,13 @@ class Source:
         self.at += len(wanted) if found else 0
         return found
 
+    def word(self) -> Reading[str]:
+        """Letters, digits, hyphens, dots and underscores, as names and ids have them; "" where none comes."""
+        start = self.at
+        while (character := (yield from self.peek())) and (character.isalnum() or character in "_-."):
+            self.at += 1
+        return self.text[start : self.at]
+
     def until(self, marks: Sequence[str], kind: Kind, blanks: str = BLANKS) -> Reading[str]:
         """Tell everything before the first of the marks and stop behind it: the mark, or "" at the end without one.
 

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import pytest
 from chat_templates import tokenizer_of
 from hypothesis import given
 from hypothesis import strategies as st
+from tool_callers import joined
 
 from hanlin.core.text.calls import Event, Reader, reader_of
 
 WEATHER = '<tool_call>\n{"name": "weather", "arguments": {"城市": "臺北"}}\n</tool_call>'
-FAMILY = {"hermes": "qwen3"}
-"""Family → a template of ours that speaks it."""
-
-
-def joined(events: Sequence[Event]) -> list[tuple[str, str]]:
-    """Events with the pieces of a text, a thought or one call's arguments joined."""
-    found: list[tuple[str, str]] = []
-    for event in events:
-        if found and found[-1][0] == event.kind != "call":
-            found[-1] = (event.kind, found[-1][1] + event.text)
-        else:
-            found.append((event.kind, event.text))
-    return found
 
 
 def new_reader(name: str = "qwen3", tools: bool = True, thought_open: bool = False) -> Reader:
