@@ -77,10 +77,12 @@ class Recorder:
                 raise ApiError(503, "The server is stopping.", code="stopping")
             await self._app(scope, receive, told)
         except Exception as error:
+            if account.status >= 500:
+                return  # answered and logged by the application's own handlers
             refusal = as_api_error(error)
             account.code = refusal.code or ""
             if account.status:
-                return  # the status is sent, and the error was logged
+                return  # what was said cannot be taken back; the connection ends in its middle
             await error_response(refusal)(scope, receive, told)
 
     def _open(self, scope: Scope) -> Account:

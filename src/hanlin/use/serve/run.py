@@ -1,4 +1,4 @@
-"""Open the door: check the port, load the model, say where the page is, serve until Ctrl-C."""
+"""Open the door: check the port, load the model, say where the page is, serve until it is told to stop."""
 
 from __future__ import annotations
 
@@ -13,44 +13,56 @@ from pathlib import Path
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.use.serve.config import Serve
+from hanlin.use.serve.keys import read_keys
+from hanlin.use.serve.tls import check_tls
 
 MORE = "src/hanlin/use/serve/README.md"
 
 
 def serve(model_path: str | Path, config: Serve) -> None:
-    """Serve a model folder until Ctrl-C. Raises HanlinError for a missing extra, an open host without a token,
-    a port in use, or a model that can't be loaded, in that order: the cheap checks first."""
+    """Serve a model folder until SIGTERM or Ctrl-C. Raises HanlinError for a missing extra, an open host without a
+    token or keys, files of TLS or keys that can't be used, a port in use, or a model that can't be loaded, in that
+    order: the cheap checks first."""
     check_extra()
     check_host(config)
+    check_tls(config)
+    if config.keys:
+        read_keys(Path(config.keys))
     with listen(config.host, config.port) as listener:
-        import uvicorn
-
         from hanlin.use.serve.app import create_app
         from hanlin.use.serve.models import open_models
+        from hanlin.use.serve.stopping import server_of
 
         app = create_app(open_models(model_path, config), config)
-        # A reply being streamed may not hold the door: after Ctrl-C it has two seconds.
-        settings = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)
         # A client that leaves in the middle of a reply is no news; asyncio would say so for each token under way.
         logging.getLogger("asyncio").addFilter(lambda record: "socket.send()" not in record.getMessage())
-        url = page_url(listener)
+        url = page_url(listener, "https" if config.tls_cert else "http")
         print(f"Hanlin serves {model_path}\n  chat page  {url}\n  OpenAI API {url}v1\nCtrl-C stops it.", flush=True)
         if config.open_page:
             webbrowser.open(url)
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(settings).run(sockets=[listener])
+            server_of(app, config).run(sockets=[listener])
         print("Stopped.")
 
 
 def check_host(config: Serve) -> None:
-    """Raises HanlinError when the server could be reached from other machines and asks for no token."""
-    if not is_loopback(config.host) and not config.token:
-        raise HanlinError(
-            f"host={config.host} lets other machines use this server, and no token is set.",
-            "host=127.0.0.1, or a token that clients must send",
-            f"hanlin serve … host={config.host} token=<a long random text>",
-            MORE,
-        )
+    """Raises HanlinError when others could use the server and it asks for no token and no keys."""
+    if config.token or config.keys:
+        return
+    if not is_loopback(config.host):
+        reason, option = "lets other machines use this server", f"host={config.host}"
+    elif config.behind_proxy:
+        reason, option = "lets everybody whom the proxy lets in use this server", "behind_proxy=true"
+    elif "*" in config.cors:
+        reason, option = "lets every web page that is open on this machine use this server", "cors=\"['*']\""
+    else:
+        return
+    raise HanlinError(
+        f"{option} {reason}, and no token or keys are set.",
+        "this machine alone, or a token or keys that clients must send",
+        f"hanlin serve … {option} token=<a long random text>",
+        MORE,
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -95,12 +107,12 @@ def free_port_after(host: str, port: int) -> int:
     return 0
 
 
-def page_url(listener: socket.socket) -> str:
+def page_url(listener: socket.socket, scheme: str = "http") -> str:
     """Where a browser on this machine finds the page."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -122,6 +134,7 @@ def check_extra() -> None:
     """Raises HanlinError where the packages that serve are not installed."""
     try:
         import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise HanlinError(
