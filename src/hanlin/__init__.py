@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import TypeIs
 
+    from hanlin.core.connect import Budget, Model, Remote
     from hanlin.core.generate.engine import Engine
+    from hanlin.core.generate.local import Local
     from hanlin.core.model.pretrained import Pretrained
     from hanlin.core.run.artifact import Artifact
 
-__all__ = ["__version__", "chat", "embed", "engine", "generate", "load", "make", "search"]
+__all__ = ["__version__", "chat", "connect", "embed", "engine", "generate", "load", "make", "search"]
 __version__ = "0.1.0"
 
 
@@ -43,10 +46,28 @@ def engine(model: Pretrained, adapters: Mapping[str, str | Path] | None = None, 
     return Engine(model, build(EngineOptions, options, "engine"), adapters)
 
 
-def generate(model: Pretrained | Engine, prompt: str, *, adapter: str = "", **sampling: Any) -> Iterator[str]:
+@overload
+def connect(model: str, key: str = "", budget: Budget | None = None, **connection: Any) -> Remote: ...
+@overload
+def connect(model: Pretrained | Engine, *, adapter: str = "") -> Local: ...
+def connect(model: str | Pretrained | Engine, key: str = "", budget: Budget | None = None, **options: Any) -> Any:
+    """One interface to every model: "openai:…", "anthropic:…", "gemini:…", "ollama:…", "http://host:port/v1#name", or
+    one of your own. Keywords: those of hanlin.core.connect.remote.Connection; of your own, adapter. docs/connect.md"""
+    if isinstance(model, str):
+        from hanlin.core.connect import connect as connect_remote
+
+        return connect_remote(model, key, budget, **options)
+    from hanlin.core.generate.local import Local
+
+    return Local(model, **options)
+
+
+def generate(model: Pretrained | Engine | Model, prompt: str, *, adapter: str = "", **sampling: Any) -> Iterator[str]:
     """Continue plain text, piece by piece. Keywords: temperature, top_k, top_p, min_p, max_tokens, stop, seed and the
     others of hanlin.core.generate.sampling. With an engine, beginnings read before are not read again.
-    adapter: one of the engine's, by name."""
+    adapter: one of the engine's, by name. A connected model that only answers takes the text as a question."""
+    if _is_connected(model):
+        return model.generate(prompt, **sampling, **({"adapter": adapter} if adapter else {}))
     from hanlin.core.generate.stream import text_prompt
 
     return _texts(model, lambda loaded: text_prompt(loaded, prompt), sampling, adapter)
@@ -62,12 +83,20 @@ def search(model: Pretrained, prompt: str, **options: Any) -> list[str]:
 
 
 def chat(
-    model: Pretrained | Engine, messages: list[dict[str, str]], *, adapter: str = "", **sampling: Any
+    model: Pretrained | Engine | Model, messages: list[dict[str, str]], *, adapter: str = "", **sampling: Any
 ) -> Iterator[str]:
     """Answer a conversation, piece by piece. adapter: one of an engine's, by name."""
+    if _is_connected(model):
+        return model.chat(messages, **sampling, **({"adapter": adapter} if adapter else {}))
     from hanlin.core.generate.stream import chat_prompt
 
     return _texts(model, lambda loaded: chat_prompt(loaded, messages), sampling, adapter)
+
+
+def _is_connected(model: Pretrained | Engine | Model) -> TypeIs[Model]:
+    from hanlin.core.connect.model import Model
+
+    return isinstance(model, Model)
 
 
 def _texts(

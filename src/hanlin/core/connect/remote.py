@@ -59,11 +59,16 @@ class Remote:
     def __repr__(self) -> str:
         return f"Remote({self.address})"
 
+    @property
+    def continues(self) -> bool:
+        """Whether `generate` goes on with a text, rather than answering it."""
+        return self.address.provider in CONTINUES
+
     def chat(self, messages: Sequence[Message], **settings: Any) -> Iterator[str]:
         return _texts(self.stream(messages, **settings))
 
     def generate(self, prompt: str, **settings: Any) -> Iterator[str]:
-        if self.address.provider not in CONTINUES:
+        if not self.continues:
             return self.chat(conversation(prompt), **settings)
         return _texts(Stream(self._events(self._request("complete", settings, prompt=prompt))))
 
