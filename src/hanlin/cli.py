@@ -169,9 +169,15 @@ def demo(
 def generate(model: str, prompt: str, words: Words = None) -> None:
     """Continue a text. Options: temperature=, top_p=, max_tokens=, json_schema=, search.beams=, engine.weights= …"""
     import hanlin
+    from hanlin.core.connect import is_remote
     from hanlin.core.run.config import parse_overrides
 
     options = parse_overrides(words or [])
+    if is_remote(model):
+        from hanlin.connected import print_continuation
+
+        print_continuation(model, prompt, options)
+        return
     searching, engine = options.pop("search", None), {"max_streams": 1, **options.pop("engine", {})}
     loaded = hanlin.load(model)
     if searching is not None:
