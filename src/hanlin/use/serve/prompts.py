@@ -39,11 +39,12 @@ def chat_prompt(asked: ChatRequest, tokenizer: Tokenizer) -> Prompt:
     if tools and not shows_tools(tokenizer):
         raise ApiError(400, "This model's chat template knows no tools.", param="tools", code="unsupported_parameter")
     ids = conversation_ids(tokenizer, asked.messages, tools=tools, variables=asked.chat_template_kwargs or {})
-    more: dict[str, Any] = {}
+    thought_open, more = ends_in_thought(ids, tokenizer), {}
     if asked.must_call:
         parallel = asked.parallel_tool_calls is not False and not asked.only_tool
-        more["grammar"] = form_of_calls(tokenizer, tools, only=asked.only_tool, parallel=parallel)
-    return Prompt(ids, more, thought_open=ends_in_thought(ids, tokenizer))
+        only = asked.only_tool
+        more["grammar"] = form_of_calls(tokenizer, tools, only=only, parallel=parallel, thought_open=thought_open)
+    return Prompt(ids, more, thought_open)
 
 
 def conversation_ids(
