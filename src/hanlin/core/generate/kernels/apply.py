@@ -54,7 +54,9 @@ def with_weights(loaded: Pretrained, weights: str, emit: Emit = silent) -> Pretr
     device = model.embed_tokens.weight.device
     turned = weights in ("int8", "auto") and turned_is_faster(device)
     if device.type != "cpu" and weights != "int4":
-        weights = "bfloat16"  # what a GPU multiplies fastest; torch has no product of 8-bit codes there
+        if weights == "int8":
+            emit("note", text="Torch has no product of 8-bit codes on a GPU: the matrices are in bfloat16.")
+        weights = "bfloat16"
     if turned and not any(isinstance(module, Switched) for module in model.modules()):
         fuse(model, emit)
     for name in linears_of(model):
