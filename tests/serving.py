@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import openai
 import torch
-import uvicorn
 from fastapi import FastAPI
 
 from hanlin.core.model.pretrained import Pretrained
@@ -22,6 +22,7 @@ from hanlin.use.serve.app import create_app
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.models import Models, served_model
 from hanlin.use.serve.run import listen
+from hanlin.use.serve.stopping import server_of
 
 HOLDING = (
     "人民有集會之自由，憲法第十四條定有明文。國家為保障人民之集會自由，應提供適當集會場所，"
@@ -59,6 +60,7 @@ class ScriptedModel:
 
     def __init__(self, tokenizer: Tokenizer, script: Script, context: int):
         self.max_positions = context
+        self.vocab_size = tokenizer.vocab_size
         self.embed_tokens = SimpleNamespace(weight=torch.zeros(1))
         self._tokenizer, self._script = tokenizer, script
 
@@ -113,13 +115,31 @@ class Running:
 
 
 @contextmanager
-def running(loaded: Pretrained, name: str = "tiny", **options: Any) -> Iterator[Running]:
-    """Serve on a free port until the block ends."""
+def client_of(started: Running, **options: Any) -> Iterator[openai.OpenAI]:
+    """The official client; it tries nothing twice."""
+    options = {"api_key": "none", "max_retries": 0, "timeout": 30, **options}
+    with openai.OpenAI(base_url=f"{started.url}/v1", **options) as client:
+        yield client
+
+
+@contextmanager
+def running(
+    loaded: Pretrained, name: str = "tiny", others: Mapping[str, Pretrained] | None = None, **options: Any
+) -> Iterator[Running]:
+    """Serve on a free port until the block ends. others: more models, by name."""
     engine = {"share_prefixes": False, **options.pop("engine", {})}
     config = Serve(engine=engine, **options)
     adapters = {adapter: Path(path) for adapter, path in config.adapters.items()}
-    app = create_app(Models([served_model(loaded, name, config, adapters)]), config)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1))
+    more = [served_model(model, other, config) for other, model in (others or {}).items()]
+    app = create_app(Models([served_model(loaded, name, config, adapters), *more]), config)
+    with running_app(app) as started:
+        yield started
+
+
+@contextmanager
+def running_app(app: FastAPI) -> Iterator[Running]:
+    """Serve this application on a free port until the block ends."""
+    server = server_of(app)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

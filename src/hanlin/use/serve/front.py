@@ -43,6 +43,7 @@ class Front:
     extra that is missing."""
 
     def __init__(self, app: FastAPI, models: Models, config: Serve, open_paths: Collection[str]):
+        self.config = config
         keys = KeyFile(Path(config.keys)) if config.keys else None
         self._store = DayStore(Path(config.usage or f"{config.keys}.usage")) if config.keys else None
         self.live = Live()

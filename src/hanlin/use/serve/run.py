@@ -41,7 +41,7 @@ def serve(model_path: str | Path, config: Serve) -> None:
         if config.open_page:
             webbrowser.open(url)
         with contextlib.suppress(KeyboardInterrupt):
-            server_of(app, config).run(sockets=[listener])
+            server_of(app).run(sockets=[listener])
         print("Stopped.")
 
 

@@ -13,8 +13,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from hanlin.use.serve.config import Serve
 from hanlin.use.serve.connection import for_options
+from hanlin.use.serve.front import Front
 from hanlin.use.serve.recorder import Live
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -72,8 +72,10 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def server_of(app: FastAPI, options: Serve) -> Server:
-    """The server of an application made by `create_app`."""
+def server_of(app: FastAPI) -> Server:
+    """The server of an application made by `create_app`, with that application's options."""
+    front: Front = app.state.front
+    options = front.config
     settings = uvicorn.Config(
         app,
         http=for_options(options),
@@ -87,4 +89,4 @@ def server_of(app: FastAPI, options: Serve) -> Server:
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
     )
-    return Server(settings, app.state.front.live, options.drain_seconds)
+    return Server(settings, front.live, options.drain_seconds)
