@@ -64,8 +64,8 @@ class Front:
                 allow_headers=("*",),
                 expose_headers=TOLD_HEADERS,
             )
-        sinks: list[Sink] = [self.metrics, *self._closing]
-        app.add_middleware(Recorder, config=config, quotas=Quotas(self._store), live=self.live, sinks=sinks)
+        self.sinks: list[Sink] = [self.metrics, *self._closing]
+        app.add_middleware(Recorder, config=config, quotas=Quotas(self._store), live=self.live, sinks=self.sinks)
 
     def close(self) -> None:
         """At the application's end: nothing is written any more."""

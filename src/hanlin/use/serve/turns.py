@@ -103,6 +103,16 @@ class Turns:
         """Replies being made or waiting."""
         return len(self._jobs)
 
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of the engine's cache."""
+        return self._engine.blocks.num_blocks
+
+    @property
+    def num_free_blocks(self) -> int:
+        """Those that no reply holds; asked by /metrics while the engine works, so it may be a step old."""
+        return self._engine.blocks.num_available
+
     def close(self) -> None:
         """Stop all replies and the threads."""
         self._asked.put(None)
