@@ -71,6 +71,12 @@ class Reply:
         text, self._held = self._held[:safe], self._held[safe:]
         return Piece(self._worded(text), self.num_tokens, "", token, logprobs)
 
+    def end(self, finish: str) -> Piece:
+        """The last piece where no token more comes: what is still held."""
+        text = self._held + self._decoder.finish()
+        cut = find_stop(text, self._stops)
+        return Piece(self._worded(text[:cut], ends=True), self.num_tokens, "stop" if cut is not None else finish)
+
     def _worded(self, text: str, ends: bool = False) -> str:
         if self._wording is None:
             return text

@@ -48,13 +48,10 @@ class Pretrained:
         """The most tokens of prompt and reply together."""
         return self.model.max_positions
 
-    @property
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
         """The tokens that end a reply: those the model names, and the one its chat template puts behind a reply."""
-        stop = self.generation.get("eos_token_id")
-        stop = self.tokenizer.eos_id if stop is None else stop
-        named = frozenset(stop if isinstance(stop, list) else [stop])
-        return named | self._template_stop
+        return stop_ids_of(self.tokenizer, self.generation)
 
     @property
     def start_id(self) -> int:
@@ -62,12 +59,14 @@ class Pretrained:
         named = (settings.get("decoder_start_token_id") for settings in (self.generation, self.model.config))
         return next((token for token in named if token is not None), 0)
 
-    @cached_property
-    def _template_stop(self) -> frozenset[int]:
-        if not self.tokenizer.chat_template:
-            return frozenset()
-        name = stop_token(self.tokenizer)
-        return frozenset([self.tokenizer.id_of(name)]) if name else frozenset()
+
+def stop_ids_of(tokenizer: Tokenizer, generation: Mapping[str, Any]) -> frozenset[int]:
+    """As `Pretrained.stop_ids`. generation: what generation_config.json says."""
+    stop = generation.get("eos_token_id")
+    stop = tokenizer.eos_id if stop is None else stop
+    named = frozenset(stop if isinstance(stop, list) else [stop])
+    template_stop = stop_token(tokenizer) if tokenizer.chat_template else None
+    return named | {tokenizer.id_of(template_stop)} if template_stop else named
 
 
 def load(path: Path | str, dtype: torch.dtype | None = None) -> Pretrained:

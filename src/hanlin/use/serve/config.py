@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
 
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.run.config import Config
+from hanlin.use.serve.backends.options import LlamaOptions, VllmOptions
 
 
 class Serve(Config):
@@ -47,5 +50,21 @@ class Serve(Config):
     log_prompts: bool = Field(False, description="write requests and replies into the log too")
     open_metrics: bool = Field(False, description="/metrics for everybody; else for this machine and those with a key")
     otel: str = Field("", description="address of an OpenTelemetry collector (OTLP over HTTP) that gets spans")
+    backend: Literal["hanlin", "llama", "vllm"] = Field(
+        "hanlin", description="what writes: our engine, llama.cpp (GGUF files) or vLLM; engine=llama says it too"
+    )
     engine: EngineOptions = Field(EngineOptions(), description="memory, texts at once, number formats, speculation")
+    llama: LlamaOptions = Field(LlamaOptions(), description="of engine=llama")
+    vllm: VllmOptions = Field(VllmOptions(), description="of engine=vllm")
     open_page: bool = Field(False, description="open the chat page in the browser when the server is ready")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engine_by_name(cls, values: Any) -> Any:
+        """`engine=llama` names the program that writes; `engine.weights=…` is an option of our own."""
+        if not isinstance(values, dict) or not isinstance(values.get("engine"), str):
+            return values
+        named = {key: value for key, value in values.items() if key != "engine"}
+        if named.setdefault("backend", values["engine"]) != values["engine"]:
+            raise ValueError(f"engine={values['engine']} and backend={named['backend']} are two programs; keep one")
+        return named

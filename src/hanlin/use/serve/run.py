@@ -30,10 +30,10 @@ def serve(model_path: str | Path, config: Serve) -> None:
         read_keys(Path(config.keys))
     with listen(config.host, config.port) as listener:
         from hanlin.use.serve.app import create_app
-        from hanlin.use.serve.models import open_models
+        from hanlin.use.serve.backends.opening import open_served
         from hanlin.use.serve.stopping import server_of
 
-        app = create_app(open_models(model_path, config), config)
+        app = create_app(open_served(model_path, config), config)
         # A client that leaves in the middle of a reply is no news; asyncio would say so for each token under way.
         logging.getLogger("asyncio").addFilter(lambda record: "socket.send()" not in record.getMessage())
         url = page_url(listener, "https" if config.tls_cert else "http")

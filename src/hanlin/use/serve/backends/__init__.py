@@ -1,0 +1,1 @@
+"""Other programs that write, behind our own server."""
