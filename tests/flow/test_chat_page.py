@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -287,6 +288,60 @@ def test_a_base_model_opens_in_the_mode_it_can_do(
         page.goto(base.url)
         playwright.expect(page.locator("#mode-text")).to_have_attribute("aria-pressed", "true")
         playwright.expect(page.locator("#welcome-title")).to_have_text("給一個開頭")
+
+
+def test_one_of_several_models_is_chosen(browser: playwright.Browser, tiny_tokenizer: Tokenizer, tmp_path: Path):
+    other = scripted(tiny_tokenizer, Script(text="另一個模型。"), tmp_path)
+    first = scripted(tiny_tokenizer, Script(), tmp_path)
+    with (
+        running(first, name="chat", others={"other": other}) as several,
+        browser.new_context(locale="zh-TW") as context,
+    ):
+        page = context.new_page()
+        page.goto(several.url)
+        playwright.expect(page.locator("#models option")).to_have_text(["chat", "other"])
+        page.select_option("#models", "other")
+        page.fill("#entry", "請說明")
+        page.press("#entry", "Enter")
+        playwright.expect(page.locator(".answered .text")).to_have_text("另一個模型。")
+        playwright.expect(page).to_have_title("other · 翰林")
+        page.reload()
+        playwright.expect(page.locator("#models")).to_have_value("other")
+
+
+def test_one_model_is_no_choice(opened: Opened):
+    playwright.expect(opened.page.locator("#models")).to_be_hidden()
+
+
+def test_thoughts_are_folded(opened: Opened, script: Script):
+    script.text = "<think>\n先想一想。\n</think>\n\n下雨。"
+    opened.ask("天氣？")
+    playwright.expect(opened.page.locator(".answered > .text")).to_have_text("下雨。")
+    thought = opened.page.locator(".thought")
+    playwright.expect(thought.locator(".text")).to_be_hidden()
+    thought.locator("summary", has_text="思考過程").click()
+    playwright.expect(thought.locator(".text")).to_have_text("先想一想。")
+    script.text = HOLDING
+    opened.ask("再問")
+    playwright.expect(opened.page.locator(".answered > .text").last).to_have_text(HOLDING)
+    assert opened.complaints == []
+
+
+def test_calls_of_tools_can_be_read(opened: Opened):
+    chunks = [
+        {"content": "我查一下。"},
+        {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "天氣", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"城市": "<b>台北</b>"}'}}]},
+    ]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in chunks]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+    events = [f"data: {json.dumps({'choices': [choice]}, ensure_ascii=False)}\n\n" for choice in choices]
+    answer = {"content_type": "text/event-stream", "body": "".join([*events, "data: [DONE]\n\n"])}
+    opened.page.route("**/v1/chat/completions", lambda route: route.fulfill(**answer))
+    opened.ask("台北的天氣？")
+    playwright.expect(opened.page.locator(".call")).to_have_text('呼叫工具：天氣{"城市": "<b>台北</b>"}')
+    playwright.expect(opened.page.locator(".answered > .text")).to_have_text("我查一下。")
+    assert opened.complaints == []
 
 
 def test_chinese_has_glyphs(opened: Opened):

@@ -8,14 +8,15 @@ export class ApiError extends Error {
   }
 }
 
-/** {id, context_length, max_tokens, chat} of the one model that is served. */
-export async function fetchCard(token) {
+/** {id, context_length, max_tokens, chat} of every model that writes. */
+export async function fetchCards(token) {
   const response = await fetch("v1/models", { headers: headers(token) });
   if (!response.ok) throw await asError(response);
-  return (await response.json()).data[0];
+  return (await response.json()).data.filter((card) => !card.embeddings);
 }
 
-/** Post `body` and yield {text} for each piece, at the end {finish} and {usage}. */
+/** Post `body` and yield {text}, {thought}, {call} (a function's name) and {argument} for each piece, at the end {finish}
+ * and {usage}. */
 export async function* streamReply(path, body, token, signal) {
   const response = await fetch(path, {
     method: "POST",
@@ -30,7 +31,12 @@ export async function* streamReply(path, body, token, signal) {
     if (value.error) throw new ApiError(500, value.error);
     const choice = value.choices[0];
     const text = choice?.delta?.content ?? choice?.text;
+    if (choice?.delta?.reasoning_content) yield { thought: choice.delta.reasoning_content };
     if (text) yield { text };
+    for (const { function: part } of choice?.delta?.tool_calls ?? []) {
+      if (part.name) yield { call: part.name };
+      if (part.arguments) yield { argument: part.arguments };
+    }
     if (choice?.finish_reason) yield { finish: choice.finish_reason };
     if (value.usage) yield { usage: value.usage };
   }

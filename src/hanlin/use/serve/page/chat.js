@@ -1,8 +1,8 @@
 // The page: two modes (a conversation, a text to continue), one reply at a time. Nothing is kept when it is closed.
 
-import { ApiError, explain, fetchCard, streamReply } from "./api.js";
+import { ApiError, explain, fetchCards, streamReply } from "./api.js";
 import { fittingEnd, fittingTurns, learn } from "./fitting.js";
-import { askForToken, connectSettings, secret, settings, showLimit } from "./settings.js";
+import { askForToken, connectSettings, rememberedModel, rememberModel, secret, settings, showLimit } from "./settings.js";
 import * as view from "./view.js";
 
 const { at, button, element } = view;
@@ -28,7 +28,7 @@ const MODES = {
   },
 };
 
-const state = { mode: "chat", card: null, turns: [], running: null };
+const state = { mode: "chat", cards: [], card: null, turns: [], running: null };
 
 // Asking
 
@@ -126,15 +126,30 @@ function receive(event, run, shown) {
     run.tokens = event.usage.completion_tokens;
     learn(run.characters, event.usage.prompt_tokens);
   }
-  if (!event.text) return;
+  const said = event.text ?? event.thought ?? event.call ?? event.argument;
+  if (!said) return;
   run.last = performance.now();
   run.first ||= run.last;
   run.tokens += 1;
-  run.written += event.text;
   view.keepingEndInSight(() => {
-    shown.written.append(event.text);
+    place(event, run, shown);
     shown.under.replaceChildren(view.figures(run));
   });
+}
+
+/** Put a piece where it belongs: the answer's text, its thought, or a call and its arguments. */
+function place(event, run, shown) {
+  if (event.text) {
+    run.written += event.text;
+    shown.written.append(event.text);
+  } else if (event.thought) {
+    run.thought ??= view.thoughtView(shown);
+    run.thought.append(event.thought);
+  } else if (event.call) {
+    run.call = view.callView(shown, event.call);
+  } else {
+    run.call.append(event.argument);
+  }
 }
 
 function fail(thread, shown, run, error, retry) {
@@ -143,6 +158,7 @@ function fail(thread, shown, run, error, retry) {
   const written = shown.written.textContent;
   shown.written.textContent = written.slice(0, written.length - run.written.length);
   shown.under.replaceChildren();
+  view.withoutExtras(shown);
   if (!shown.written.textContent && thread === MODES.chat.thread) shown.body.remove();
   showFailure(thread, error, retry);
 }
@@ -198,20 +214,40 @@ async function start() {
   if (await connect(start)) setMode(state.card.chat ? "chat" : "text");
 }
 
-/** Read which model is served. Says on the page when there is no answer. */
+/** Read which models are served. Says on the page when there is no answer. */
 async function connect(retry) {
   try {
-    state.card = await fetchCard(secret.token);
+    state.cards = await fetchCards(secret.token);
   } catch (error) {
     at("model").textContent = "未連線";
     showFailure(MODES[state.mode].thread, error, retry);
     return false;
   }
-  at("model").textContent = state.card.id;
-  document.title = `${state.card.id} · 翰林`;
-  showLimit(Math.min(state.card.max_tokens, state.card.context_length));
-  showMode();
+  if (state.cards.length === 0) {
+    at("model").textContent = "沒有會寫字的模型";
+    return false;
+  }
+  const before = state.card?.id ?? rememberedModel();
+  showCard(state.cards.find((card) => card.id === before) ?? state.cards[0]);
+  view.showModels(state.cards, state.card.id);
   return true;
+}
+
+/** From now on this model answers. */
+function showCard(card) {
+  state.card = card;
+  at("model").textContent = card.id;
+  document.title = `${card.id} · 翰林`;
+  showLimit(Math.min(card.max_tokens, card.context_length));
+  showMode();
+}
+
+/** Another model: the conversation stays, and it goes on with it. An empty page changes to what the model can do. */
+function chooseModel() {
+  rememberModel(at("models").value);
+  showCard(state.cards.find((card) => card.id === at("models").value));
+  const empty = !MODES[state.mode].thread.hasChildNodes();
+  if (empty && !state.running) setMode(state.card.chat ? "chat" : "text");
 }
 
 function setMode(mode) {
@@ -301,6 +337,7 @@ at("composer").addEventListener("submit", (event) => {
 });
 at("stop").addEventListener("click", () => state.running?.abort.abort());
 at("clear").addEventListener("click", clear);
+at("models").addEventListener("change", chooseModel);
 for (const name of Object.keys(MODES)) at(`mode-${name}`).addEventListener("click", () => setMode(name));
 connectSettings();
 setMode("chat");

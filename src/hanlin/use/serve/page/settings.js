@@ -2,6 +2,7 @@
 
 const DEFAULTS = { temperature: 0.8, top_p: 0.95, max_tokens: 256, system: "" };
 const STORE = "hanlin.settings";
+const MODEL = "hanlin.model";
 const at = (id) => document.getElementById(id);
 
 export const settings = { ...DEFAULTS, ...remembered() };
@@ -36,6 +37,15 @@ export function connectSettings() {
 export function showLimit(limit) {
   at("max_tokens").max = limit;
   at("max_tokens-help").textContent = `1 到 ${limit}；到了上限，回答會在句中停下。`;
+}
+
+/** The model that was chosen last, as far as it is served still. */
+export function rememberedModel() {
+  return read(sessionStorage, MODEL) ?? "";
+}
+
+export function rememberModel(name) {
+  write(sessionStorage, MODEL, name);
 }
 
 export function askForToken() {

@@ -22,7 +22,8 @@ export function askedView(text) {
   return element("article", "asked", "", unseen("您："), element("p", "text", text));
 }
 
-/** An answer being written: `text` grows, `under` holds figures and buttons. */
+/** An answer being written: `text` grows, `under` holds figures and buttons; thoughts and calls stand around the text
+ * where there are some. */
 export function answeredView() {
   const seal = element("span", "seal", "翰");
   seal.setAttribute("aria-hidden", "true");
@@ -30,6 +31,34 @@ export function answeredView() {
   const under = element("div", "under");
   const body = element("article", "answered", "", seal, unseen("翰林："), text, under);
   return { body, written: text, under };
+}
+
+/** What the model thought before an answer, folded. Gives where its text goes. */
+export function thoughtView(shown) {
+  const written = element("p", "text");
+  shown.written.before(element("details", "thought", "", element("summary", "", "思考過程"), written));
+  return written;
+}
+
+/** A tool that an answer asks for. Gives where its arguments go. */
+export function callView(shown, name) {
+  const written = element("code", "arguments");
+  shown.under.before(element("p", "call", "", element("span", "", "呼叫工具："), element("code", "", name), written));
+  return written;
+}
+
+/** Take away what an answer shows besides its text. */
+export function withoutExtras(shown) {
+  for (const extra of shown.body.querySelectorAll(".thought, .call")) extra.remove();
+}
+
+/** The choice of a model; hidden where there is only one. */
+export function showModels(cards, chosen) {
+  const choice = at("models");
+  choice.replaceChildren(...cards.map((card) => Object.assign(element("option", "", card.id), { value: card.id })));
+  choice.value = chosen;
+  choice.hidden = cards.length < 2;
+  at("model").hidden = cards.length > 1;
 }
 
 /** A passage: the given beginning, and what the model writes after it. */
