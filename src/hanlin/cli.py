@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hanlin.cli_help import RoomCommand, SearchingCommand, WritingCommand
+from hanlin.cli_help import ChattingCommand, RoomCommand, SearchingCommand, WritingCommand
 from hanlin.cli_keys import keys
 from hanlin.cli_runs import runs
 from hanlin.core.run.ranks import is_first, world_size
@@ -190,11 +190,11 @@ def generate(model: str, prompt: str, words: Words = None) -> None:
     print()
 
 
-@app.command(cls=WritingCommand)
+@app.command(cls=ChattingCommand)
 def chat(model: str, words: Words = None) -> None:
-    """Talk with a model in the terminal. An empty line ends it."""
+    """Talk with a model in the terminal. /help lists what else can be done there; an empty line ends it."""
+    from hanlin.conversation.talk import converse
     from hanlin.core.run.config import parse_overrides
-    from hanlin.terminal import converse
 
     converse(model, parse_overrides(words or []))
 

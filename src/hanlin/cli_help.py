@@ -34,13 +34,17 @@ class WritingCommand(TyperCommand):
 
     searches = False
 
+    def own_tables(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        """Titles and options that stand before those of writing."""
+        return []
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from hanlin.core.generate.options import EngineOptions
         from hanlin.core.generate.sampling import Sampling
         from hanlin.core.generate.search import Search
         from hanlin.core.run.config import option_table
 
-        tables = [("Options (name=value)", option_table(Sampling))]
+        tables = [*self.own_tables(), ("Options (name=value)", option_table(Sampling))]
         if self.searches:
             tables.append(("Instead of drawing token by token", option_table(Search, "search.")))
         tables.append(("The engine", option_table(EngineOptions, "engine.")))
@@ -51,3 +55,11 @@ class WritingCommand(TyperCommand):
 
 class SearchingCommand(WritingCommand):
     searches = True
+
+
+class ChattingCommand(WritingCommand):
+    def own_tables(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        from hanlin.conversation.options import Chat
+        from hanlin.core.run.config import option_table
+
+        return [("The conversation", option_table(Chat))]

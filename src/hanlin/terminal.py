@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.columns import one_line
-from hanlin.core.run.errors import HanlinError
+from hanlin.conversation.files import read_conversation
 from hanlin.core.run.events import Event, Listener
 from hanlin.core.run.ranks import is_first
 from hanlin.output import is_terminal
@@ -167,41 +166,6 @@ def _figures(metrics: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in list(plain.items())[:6])
 
 
-def converse(model_path: str, options: dict[str, Any]) -> None:
-    """A conversation in the terminal: the history is kept, Ctrl-C stops a reply, an empty line ends."""
-    import hanlin
-
-    model = hanlin.load(model_path)
-    if not model.tokenizer.chat_template:
-        raise HanlinError(
-            f"{model_path} has no chat template: it is a base model, which continues text.",
-            "a model that was taught to answer",
-            f"hanlin generate {model_path} 從前",
-            "docs/chat.md",
-        )
-    engine = hanlin.engine(model, **{"max_streams": 1, **options.pop("engine", {})})
-    messages: list[dict[str, str]] = []
-    print(f"{model_path}: {model.model.num_parameters() / 1e6:.1f} M parameters. 空白行結束對話。")
-    while question := _ask():
-        messages.append({"role": "user", "content": question})
-        reply = ""
-        try:
-            for piece in hanlin.chat(engine, messages, **options):
-                print(piece, end="", flush=True)
-                reply += piece
-        except KeyboardInterrupt:
-            pass
-        print()
-        messages.append({"role": "assistant", "content": reply or "…"})
-
-
-def _ask() -> str:
-    try:
-        return input("› ").strip()
-    except EOFError:
-        return ""
-
-
 def show_conversation(model: str, path: Path, plain: bool) -> None:
     """A conversation file as the model reads it: trained pieces green (or in 【】), special tokens blue."""
     from rich.console import Console
@@ -211,7 +175,7 @@ def show_conversation(model: str, path: Path, plain: bool) -> None:
     from hanlin.core.text.chat import chat_tokenizer, render
     from hanlin.core.text.chat_view import pieces
 
-    body = _read_conversation(path)
+    body = read_conversation(path)
     tokenizer = chat_tokenizer(open_source(model).tokenizer)
     rendered = render(body["messages"], tokenizer, tools=body.get("tools"))
     text = Text()
@@ -224,20 +188,3 @@ def show_conversation(model: str, path: Path, plain: bool) -> None:
     num_trained = sum(rendered.trained)
     print(f"\n{len(rendered.ids):,} tokens, {num_trained:,} trained", end="")
     print(f", {rendered.num_untrained_replies} replies can't be trained" if rendered.num_untrained_replies else "")
-
-
-def _read_conversation(path: Path) -> dict[str, Any]:
-    """{"messages": […], "tools": […]}, or the list of messages alone."""
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HanlinError(
-            f"{path} is not a readable conversation ({error}).",
-            'JSON: {"messages": […]}',
-            "correct the file",
-            "docs/chat.md",
-        ) from None
-    body = {"messages": body} if isinstance(body, list) else body
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-        raise HanlinError(f"{path} has no messages.", 'JSON: {"messages": […]}', "correct the file", "docs/chat.md")
-    return body

@@ -15,7 +15,7 @@ PACKAGE = Path(hanlin.__file__).parent
 ACTS = ("core", "make", "shape", "trust", "use", "web")
 CORE = ("run", "text", "connect", "model", "train", "generate", "tasks", "probe")
 FILES = sorted(PACKAGE.rglob("*.py"))
-SHELLS = {"report", "checks", "rehearsal", "shows"}
+SHELLS = {"report", "checks", "conversation", "rehearsal", "shows"}
 
 
 def module_of(path: Path) -> tuple[str, ...]:

@@ -76,10 +76,13 @@ def check(line: str) -> None:
 
 
 def _check_writing(name: str, values: dict[str, Any]) -> None:
+    from hanlin.conversation.options import Chat
     from hanlin.core.generate.options import EngineOptions
     from hanlin.core.generate.sampling import Sampling
     from hanlin.core.generate.search import Search
 
+    if name == "chat":
+        build(Chat, {own: values.pop(own) for own in Chat.model_fields if own in values}, name)
     build(EngineOptions, values.pop("engine", {}), name)
     searching = values.pop("search", None) if name == "generate" else None
     if searching is None:

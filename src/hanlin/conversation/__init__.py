@@ -1,0 +1,1 @@
+"""`hanlin chat`: a conversation in the terminal, with a model here or elsewhere."""
