@@ -15,6 +15,7 @@ from hanlin.use.serve.backend import Served, ServedEncoder
 from hanlin.use.serve.recorder import Live
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 UNTIL_FIRST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 PER_TOKEN = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5)
 WHOLE = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -59,7 +60,8 @@ class Metrics:
 
     def __call__(self, account: Account) -> None:
         route = account.route or "other"
-        self._requests.labels(account.method, route, str(account.status)).inc()
+        method = account.method if account.method in METHODS else "other"
+        self._requests.labels(method, route, str(account.status)).inc()
         self._seconds.labels(route).observe(account.seconds)
         if account.status == 429 and account.key is not None:
             self._limited.labels(account.client, account.code).inc()

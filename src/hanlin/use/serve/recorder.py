@@ -53,7 +53,7 @@ class Recorder:
             await self._answer(account, scope, receive, send)
         finally:
             self._live.accounts.discard(account)
-            account.route = getattr(scope.get("route"), "path", "") or ("" if account.status == 404 else scope["path"])
+            account.route = route_of(scope)
             account.close()
             for sink in self._sinks:
                 sink(account)
@@ -97,3 +97,11 @@ class Recorder:
             traceparent=headers.get("traceparent", ""),
             tracestate=headers.get("tracestate", ""),
         )
+
+
+def route_of(scope: Scope) -> str:
+    """The route a request went to, or would have gone to; "" for a path of the client's own invention, so that nobody
+    can fill the metrics with names."""
+    found = getattr(scope.get("route"), "path", "")
+    known = scope["path"] in (getattr(route, "path", "") for route in scope["app"].routes) if "app" in scope else False
+    return found or (scope["path"] if known else "")

@@ -211,6 +211,8 @@ def test_metrics_count_what_happened(tiny_tokenizer: Tokenizer, tmp_path: Path):
     with Site(tiny_tokenizer, tmp_path) as site:
         usage = [site.chat(stream=False).json()["usage"] for _ in range(2)]
         site.chat(temperature=9)
+        site.ask("GET", "/made/up")
+        site.ask("FETCH", CHAT, headers={"host": "elsewhere.example"})
         families = {family.name: family for family in text_string_to_metric_families(site.ask("GET", "/metrics").text)}
     values = {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -220,6 +222,8 @@ def test_metrics_count_what_happened(tiny_tokenizer: Tokenizer, tmp_path: Path):
     model, route = ("model", "tiny"), (("method", "POST"), ("route", CHAT))
     assert values["hanlin_requests_total", *route, ("status", "200")] == 2
     assert values["hanlin_requests_total", *route, ("status", "400")] == 1
+    assert values["hanlin_requests_total", ("method", "GET"), ("route", "other"), ("status", "404")] == 1
+    assert values["hanlin_requests_total", ("method", "other"), ("route", CHAT), ("status", "403")] == 1
     assert values["hanlin_prompt_tokens_total", model] == sum(used["prompt_tokens"] for used in usage)
     assert values["hanlin_reply_tokens_total", model] == sum(used["completion_tokens"] for used in usage)
     assert values["hanlin_time_to_first_token_seconds_count", model] == 2
