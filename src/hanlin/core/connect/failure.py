@@ -57,6 +57,8 @@ def failure_of(error: Exception) -> Failure:
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     if not isinstance(status, int) or status < 400:  # an error told within a stream
         status = STATUS_OF_TYPE.get(str(body.get("type")), 500) if body else None
+    if "API_KEY_INVALID" in _reasons(body):  # Google's way to say 401
+        status = 401
     message = str(body.get("message") or getattr(error, "message", "") or error)
     if status is None:
         return Failure(f"{message} ({_short(error.__cause__)})" if error.__cause__ else message)
@@ -114,6 +116,12 @@ def _error_in(body: Any) -> Mapping[str, Any]:
         return {}
     inner = body.get("error")
     return inner if isinstance(inner, Mapping) else body
+
+
+def _reasons(body: Mapping[str, Any]) -> list[str]:
+    """Google's own words for what is wrong, beside the status."""
+    details = body.get("details")
+    return [str(detail.get("reason", "")) for detail in details] if isinstance(details, list) else []
 
 
 def _wait_seconds(headers: Mapping[str, str], body: Mapping[str, Any]) -> float | None:

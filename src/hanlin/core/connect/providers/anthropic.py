@@ -60,8 +60,9 @@ class Client:
         self._errors = (anthropic.APIError, httpx2.HTTPError, ValueError)
 
     def events(self, request: Request) -> Iterator[Piece | End]:
+        asked = body(request)
         try:
-            with self._client.messages.create(**body(request)) as events:
+            with self._client.messages.create(**asked) as events:
                 yield from pieces(events)
         except self._errors as error:
             raise failure_of(error) from None

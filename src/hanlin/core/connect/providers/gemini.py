@@ -51,8 +51,9 @@ class Client:
         self._errors: tuple[type[Exception], ...] = (errors.APIError, httpx.HTTPError, *_newer_errors(), ValueError)
 
     def events(self, request: Request) -> Iterator[Piece | End]:
+        asked = body(request)
         try:
-            yield from pieces(self._client.models.generate_content_stream(**body(request)))
+            yield from pieces(self._client.models.generate_content_stream(**asked))
         except self._errors as error:
             raise failure_of(error) from None
 

@@ -44,8 +44,9 @@ class Client:
 
     def events(self, request: Request) -> Iterator[Piece | End]:
         completions = self._client.completions if request.kind == "complete" else self._client.chat.completions
+        asked = body(request)
         try:
-            with completions.create(**body(request)) as chunks:
+            with completions.create(**asked) as chunks:
                 yield from pieces(chunks)
         except self._errors as error:
             raise failure_of(error) from None
