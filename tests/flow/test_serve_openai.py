@@ -151,6 +151,16 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_the_model(
     assert server.wait_until_idle(seconds=1.0)
 
 
+def test_a_client_that_gives_up_frees_the_model(server: Running, client: openai.OpenAI, slow: Script):
+    impatient = client.with_options(timeout=httpx.Timeout(5, read=0.04))
+    with pytest.raises(openai.APITimeoutError):
+        impatient.chat.completions.create(model="tiny", messages=MESSAGES, n=2)
+    assert server.wait_until_idle(seconds=1.0)
+    with client.chat.completions.create(model="tiny", messages=MESSAGES, n=2, stream=True) as stream:
+        next(stream)
+    assert server.wait_until_idle(seconds=1.0)
+
+
 def test_a_client_that_leaves_the_queue_is_never_served(server: Running, client: openai.OpenAI, slow: Script):
     slow.prompts.clear()
     first = threading.Thread(target=_ask_quietly, args=(client,))

@@ -11,6 +11,8 @@ import pytest
 from chat_templates import tokenizer_of
 from serving import Script, client_of, running, scripted
 
+from hanlin.use.serve.schema.replies import ChatCompletion, TextCompletion
+
 QUESTION = [{"role": "user", "content": "台北和高雄的天氣？"}]
 TOOL = {
     "type": "function",
@@ -142,3 +144,13 @@ def test_the_template_is_told_not_to_think(client: openai.OpenAI, script: Script
     extra = {"chat_template_kwargs": {"enable_thinking": False}}
     reply = client.chat.completions.create(model="tiny", messages=QUESTION, extra_body=extra)
     assert heard(script).endswith("<think>\n\n</think>\n\n") and reply.choices[0].message.content == "下雨。"
+
+
+def test_replies_are_as_the_description_says(client: openai.OpenAI, script: Script):
+    script.text = "<think>想</think>好。" + said_call("台北")
+    asked = {**ASKED, "logprobs": True, "top_logprobs": 2, "n": 2}
+    for tools in (asked, {**asked, "tool_choice": "none"}):
+        raw = client.chat.completions.with_raw_response.create(**tools)
+        ChatCompletion.model_validate_json(raw.http_response.content)
+    raw = client.completions.with_raw_response.create(model="tiny", prompt="甲", logprobs=2)
+    TextCompletion.model_validate_json(raw.http_response.content)
