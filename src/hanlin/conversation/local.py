@@ -17,11 +17,9 @@ from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.text import Ticket
 from hanlin.core.run.config import build
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.calls import Event, reader_of
-from hanlin.core.text.calls.thoughts import pairs_of
+from hanlin.core.text.calls import Event, ends_in_thought, reader_of
 from hanlin.core.text.chat import render
 from hanlin.core.text.messages import Message
-from hanlin.core.text.tokenizer import Tokenizer
 
 
 class LocalWriter:
@@ -54,7 +52,7 @@ class LocalWriter:
         seed = None if self._sampling.seed is None else self._sampling.seed + attempt
         changes = {"seed": seed, "top_logprobs": 0 if probabilities else None}
         ticket = self._engine.submit(prompt, self._sampling.model_copy(update=changes))
-        reader = reader_of(tokenizer, tools=False, thought_open=begins_thought(prompt, tokenizer))
+        reader = reader_of(tokenizer, tools=False, thought_open=ends_in_thought(prompt, tokenizer))
         counted = _Counted()
         try:
             for piece in self._pieces(ticket):
@@ -98,12 +96,6 @@ class _Counted:
             kind: Kind = "thought" if event.kind == "thought" else "text"
             yield Written(kind, event.text, self._logprob if self._known else None, self._num_tokens)
             self._logprob, self._num_tokens = 0.0, 0
-
-
-def begins_thought(prompt: Sequence[int], tokenizer: Tokenizer) -> bool:
-    """Whether the template has already opened the reply's thought."""
-    ending = tokenizer.backend.decode(list(prompt[-16:]), skip_special_tokens=False).rstrip()
-    return any(ending.endswith(opening) for opening, _ in pairs_of(tokenizer.chat_template or ""))
 
 
 @contextmanager

@@ -21,11 +21,9 @@ from hanlin.core.model.adapters.switched import BASE
 from hanlin.core.model.pretrained import Pretrained
 from hanlin.core.run.config import build
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.calls import Event, form_of_calls, reader_of
-from hanlin.core.text.calls.thoughts import PAIRS
+from hanlin.core.text.calls import Event, ends_in_thought, form_of_calls, reader_of
 from hanlin.core.text.chat import render
 from hanlin.core.text.messages import Message
-from hanlin.core.text.tokenizer import Tokenizer
 
 
 class Local:
@@ -121,7 +119,7 @@ class Local:
 
     def _told(self, pieces: Iterable[Written], ticket: Ticket, has_tools: bool) -> Iterator[Piece | End]:
         tokenizer = self._loaded.tokenizer
-        reader = reader_of(tokenizer, tools=has_tools, thought_open=_in_thought(tokenizer, ticket.prompt))
+        reader = reader_of(tokenizer, tools=has_tools, thought_open=ends_in_thought(ticket.prompt, tokenizer))
         num_calls, num_tokens, finish = 0, 0, "stop"
         for piece in pieces:
             num_tokens, finish = piece.num_tokens, piece.finish or finish
@@ -155,9 +153,3 @@ def _pieces(engine: Engine, ticket: Ticket) -> Iterator[Written]:
 def _piece(event: Event, call: int) -> Piece:
     is_call = event.kind in ("call", "arguments")
     return Piece(event.kind, event.text, call if is_call else 0, f"call_{call}" if event.kind == "call" else "")
-
-
-def _in_thought(tokenizer: Tokenizer, prompt: Sequence[int]) -> bool:
-    """Whether the prompt ends within a thought, which the template has begun."""
-    end = tokenizer.backend.decode(list(prompt[-16:]), skip_special_tokens=False)
-    return any(end.rfind(opening) > end.rfind(closing) for opening, closing in PAIRS)

@@ -8,8 +8,7 @@ from typing import Any
 
 from hanlin.core.generate.stream import text_ids
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.calls import form_of_calls, shows_tools
-from hanlin.core.text.calls.thoughts import PAIRS
+from hanlin.core.text.calls import ends_in_thought, form_of_calls, shows_tools
 from hanlin.core.text.chat import render
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.use.serve.backend import Served
@@ -17,9 +16,6 @@ from hanlin.use.serve.errors import ApiError
 from hanlin.use.serve.schema.chat import ChatMessage, ChatRequest
 from hanlin.use.serve.schema.texts import Text
 from hanlin.use.serve.schema.tools import Tool
-
-TAIL_TOKENS = 12
-"""The mark that opens a thought is among the last of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +87,3 @@ async def fitting(model: Served, make: Callable[[], Prompt], param: str) -> Prom
         )
         raise ApiError(400, message, param=param, code="context_length_exceeded")
     return prompt
-
-
-def ends_in_thought(ids: list[int], tokenizer: Tokenizer) -> bool:
-    """Whether the prompt has already begun the reply's thought, as templates of models that always think do."""
-    tail = tokenizer.decode(ids[-TAIL_TOKENS:], skip_special=False).rstrip()
-    return tail.endswith(tuple(opening for opening, _ in PAIRS))

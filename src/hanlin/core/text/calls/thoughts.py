@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hanlin.core.text.calls.source import Reading, Source
+from hanlin.core.text.tokenizer import Tokenizer
 
 Pair = tuple[str, str]
 
@@ -14,11 +17,20 @@ PAIRS: tuple[Pair, ...] = (
 )
 """Qwen, DeepSeek and most others; Mistral; Seed; Cohere."""
 
+TAIL_TOKENS = 12
+"""The mark that opens a thought is among the last of a prompt."""
+
 
 def pairs_of(template: str) -> list[Pair]:
     """What begins and ends a thought; the template's own first. The first is what models write that were taught without
     a template's help."""
     return sorted(PAIRS, key=lambda pair: pair[1] not in template)
+
+
+def ends_in_thought(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Whether a prompt has already begun the reply's thought, as templates of models that always think do."""
+    tail = tokenizer.decode(list(ids[-TAIL_TOKENS:]), skip_special=False).rstrip()
+    return tail.endswith(tuple(opening for opening, _ in PAIRS))
 
 
 def read_thought(source: Source, pairs: list[Pair], is_open: bool) -> Reading[None]:

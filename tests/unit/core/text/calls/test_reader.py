@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tool_callers import joined
 
-from hanlin.core.text.calls import Event, Reader, reader_of
+from hanlin.core.text.calls import Event, Reader, ends_in_thought, reader_of
+from hanlin.core.text.chat import render
 
 WEATHER = '<tool_call>\n{"name": "weather", "arguments": {"城市": "臺北"}}\n</tool_call>'
 
@@ -170,3 +171,13 @@ def test_arguments_are_the_characters_written(arguments: dict, escaped: bool, da
     written = json.dumps(arguments, ensure_ascii=escaped, indent=data.draw(st.sampled_from([None, 1])))
     text = f'<tool_call>\n{{"name": "f", "arguments": {written}}}\n</tool_call>'
     assert read(*data.draw(cuts(text))) == [("call", "f"), ("arguments", written)]
+
+
+@pytest.mark.parametrize(
+    ("question", "prompt_ends", "expected"),
+    [("嗯", "", False), ("嗯", "<think>\n", True), ("嗯", "<think>\n\n</think>\n\n", False), ("<think>", "", False)],
+)
+def test_a_prompt_that_begins_the_thought(question: str, prompt_ends: str, expected: bool) -> None:
+    tokenizer = tokenizer_of("qwen3")
+    ids = render([{"role": "user", "content": question}], tokenizer, add_generation_prompt=True).ids
+    assert ends_in_thought([*ids, *tokenizer.encode(prompt_ends)], tokenizer) == expected
