@@ -26,12 +26,12 @@ class Entry:
 
 class TokenLog:
     """One reply's tokens, given out once their text can be read: with a stop text that never shows, its tokens don't
-    either. start: characters before the first."""
+    either."""
 
-    def __init__(self, tokenizer: Tokenizer, start: int = 0):
+    def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
-        self._offset = start
+        self._offset = 0
         self._held: list[Entry] = []
         self._shown: list[Entry] = []
 
