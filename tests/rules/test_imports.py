@@ -1,5 +1,5 @@
-"""Imports go left: core < make < shape < trust < use < web; inside core run < text < connect < model < train < …; no room
-imports another of its act. The order of folders is the architecture, and this test is what keeps it true."""
+"""Imports go left: core < make < shape < trust < use < web; inside core run < text < connect < model < train < …; no
+room imports another of its act. The order of folders is the architecture, and this test is what keeps it true."""
 
 from __future__ import annotations
 

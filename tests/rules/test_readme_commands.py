@@ -12,6 +12,9 @@ import typer
 
 import hanlin
 from hanlin.cli import app
+from hanlin.core.connect import Connection, is_remote
+from hanlin.core.connect.budget import Limits
+from hanlin.core.connect.settings import Settings
 from hanlin.core.run.config import build, parse_overrides
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.recipe import load_recipe
@@ -63,6 +66,8 @@ def check(line: str) -> None:
         inputs = ROOMS[name].inputs
         chosen = [word for word in options if word.partition("=")[0] not in (*inputs, "out")]
         build(ROOMS[name].config_class, parse_overrides(chosen), name)
+    elif name == "generate" and is_remote(rest[0]):
+        _check_remote(name, parse_overrides(options))
     elif name in ("generate", "chat") or (name == "show" and rest[0] in ("sampling", "speculate", "cache")):
         _check_writing(name, parse_overrides(options))
     elif name == "serve":
@@ -73,6 +78,12 @@ def check(line: str) -> None:
         check_options(load_recipe(recipe_path("demo"), ROOMS, parse_overrides(options)))
     elif name == "run" and (recipe := next((w for w in rest if w.endswith(".yaml") and (ROOT / w).exists()), None)):
         check_options(load_recipe(ROOT / recipe, ROOMS, parse_overrides(options)))
+
+
+def _check_remote(name: str, values: dict[str, Any]) -> None:
+    build(Limits, values.pop("budget", {}), name)
+    build(Connection, {own: values.pop(own) for own in Connection.model_fields if own in values}, name)
+    build(Settings, values, name)
 
 
 def _check_writing(name: str, values: dict[str, Any]) -> None:
@@ -117,6 +128,7 @@ def test_every_command_of_a_page_can_be_typed(path: Path) -> None:
         "hanlin pretrain model.deepth=4",
         "hanlin demo --minute 3",
         "hanlin generate runs/base 台灣 temprature=1",
+        "hanlin generate openai:gpt 台灣 budget.token=9",
         "hanlin show speculate runs/base 台灣 engine.drafts=runs/draft",
         "hanlin show sampling runs/base 台灣 top_q=1",
         "hanlin run recipes/demo.yaml base.model.deepth=6",
