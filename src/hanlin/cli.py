@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hanlin.cli_help import ChattingCommand, RoomCommand, SearchingCommand, WritingCommand
+from hanlin.cli_help import ChattingCommand, RoomCommand, SearchingCommand, ServingCommand, WritingCommand
 from hanlin.cli_keys import keys
 from hanlin.cli_runs import runs
 from hanlin.core.run.ranks import is_first, world_size
@@ -199,7 +199,7 @@ def chat(model: str, words: Words = None) -> None:
     converse(model, parse_overrides(words or []))
 
 
-@app.command()
+@app.command(cls=ServingCommand)
 def serve(model: str, words: Words = None) -> None:
     """Serve a model: OpenAI-compatible API and a chat page, on this machine only. Options: port=, host=, token= …"""
     from hanlin.core.run.config import build, parse_overrides

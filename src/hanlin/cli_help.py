@@ -63,3 +63,14 @@ class ChattingCommand(WritingCommand):
         from hanlin.core.run.config import option_table
 
         return [("The conversation", option_table(Chat))]
+
+
+class ServingCommand(TyperCommand):
+    """The server's command: `--help` ends with its options."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from hanlin.core.run.config import option_table
+        from hanlin.use.serve.config import Serve
+
+        with formatter.section("Options (name=value)"):
+            formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in option_table(Serve)])

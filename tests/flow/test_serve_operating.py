@@ -57,7 +57,8 @@ def test_slow_senders_are_answered_408(tiny_tokenizer: Tokenizer, tmp_path: Path
 
 
 def test_what_is_no_http_and_what_is_too_long(tiny_tokenizer: Tokenizer, tmp_path: Path):
-    with running(scripted(tiny_tokenizer, Script(), tmp_path), max_header_bytes=4096) as started:
+    loaded = scripted(tiny_tokenizer, Script(), tmp_path)
+    with running(loaded, max_header_bytes=4096, keep_alive_seconds=1) as started:
         assert answer_to(started.port, b"\x16\x03\x01 hello\r\n\r\n")[1]["code"] == "invalid_http"
         assert answer_to(started.port, HEAD + b"X-Long: " + b"x" * 2**16 + b"\r\n\r\n")[0] in (400, 431)
         assert httpx.post(started.url + CHAT, json=BODY).status_code == 200
