@@ -49,7 +49,7 @@ class Spent:
         plural = "" if self.num_requests == 1 else "s"
         text = f"{self.num_requests:,} request{plural}, {self.input_tokens:,} + {self.output_tokens:,} tokens"
         text += f", {self.money:,.4f} spent" if self.money is not None else ""
-        return text + (f" ({self.num_unknown} replies did not say)" if self.num_unknown else "")
+        return text + (f" ({self.num_unknown} without a count)" if self.num_unknown else "")
 
 
 @dataclass(frozen=True)
