@@ -14,10 +14,10 @@ from hanlin.core.text.tokenizer import Tokenizer
 
 
 def write_small(path: Path, tokenizer: Tokenizer, context: int = 1024) -> Path:
-    """Numbers in F16. It writes whole characters: lone bytes above ASCII have no weight. Its logits are far enough apart
-    that the likeliest token rarely hangs on rounding."""
+    """Numbers in F16. It writes whole characters: tokens that are parts of some have no weight. Its logits are far
+    enough apart that the likeliest token rarely hangs on rounding."""
     model = small_decoder(vocab_size=tokenizer.vocab_size, max_positions=context)
-    parts = [len(text) == 1 and text[0] > 127 for text in tokenizer.token_bytes]
+    parts = ["\ufffd" in text.decode(errors="replace") for text in tokenizer.token_bytes]
     with torch.no_grad():
         model.embed_tokens.weight.mul_(4)
         model.embed_tokens.weight[torch.tensor(parts)] = 0

@@ -73,7 +73,7 @@ def open_llama(path: Path, name: str, options: LlamaOptions) -> Served:
 
 def start_child(path: Path, context: int, options: LlamaOptions) -> tuple[Child, str]:
     """The process and where it listens. Raises HanlinError with its last words when it does not come up."""
-    wanted = json.dumps({"path": str(path), "context": context, **options.model_dump()})
+    wanted = json.dumps({**options.model_dump(), "path": str(path), "context": context})
     child = Child([sys.executable, "-m", "hanlin.use.serve.backends.llama_process", wanted])
     url = child.line().strip()
     if not url:

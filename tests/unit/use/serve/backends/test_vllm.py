@@ -52,7 +52,7 @@ def test_a_stream_becomes_pieces(served: Served, tiny_tokenizer: Tokenizer) -> N
 
 def test_logprobs_come_by_id(vllm: Recorded, served: Served, tiny_tokenizer: Tokenizer) -> None:
     vllm.answer = "logprobs"
-    (piece,), _ = write(served, GREEDY.model_copy(update={"top_logprobs": 2}))
+    (piece,), _ = write(served, GREEDY.model_copy(update={"top_logprobs": 2, "max_tokens": 1}))
     a, b = tiny_tokenizer.id_of("a"), tiny_tokenizer.id_of("b")
     assert piece.finish == "length" and piece.logprobs is not None
     assert piece.logprobs.own == -0.5 and piece.logprobs.likeliest == ((a, -0.5), (b, -1.25))
