@@ -58,7 +58,7 @@ class Engine:
         self.passes = Passes(self.loaded, self.options, assigned)
         self.model, self.blocks, self.memory = self.passes.model, self.passes.blocks, self.passes.memory
         self.line: Line[Ticket] = Line()
-        self.forming = Forming(self.loaded)
+        self.forming = Forming(self.known)
         self.reading: deque[Text] = deque()
         self.writing: list[Text] = []
         self.speculator: Speculator | None = speculator_of(self.loaded, self.options, self.passes)

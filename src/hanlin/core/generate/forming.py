@@ -3,6 +3,7 @@ schema: in a thread of its own neither keeps the engine from writing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -21,10 +22,10 @@ class Pending:
 
 
 class Forming:
-    """In no order: each goes on when its own form is ready."""
+    """In no order: each goes on when its own form is ready. known: by the adapters' names, whose stop tokens differ."""
 
-    def __init__(self, loaded: Pretrained):
-        self._loaded = loaded
+    def __init__(self, known: Mapping[str, Pretrained]):
+        self._known = known
         self._pending: list[Pending] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hanlin-forms")
 
@@ -32,7 +33,8 @@ class Forming:
         return len(self._pending)
 
     def add(self, ticket: Ticket) -> None:
-        self._pending.append(Pending(ticket, self._thread.submit(constraint, ticket.sampling, self._loaded)))
+        loaded = self._known[ticket.adapter]
+        self._pending.append(Pending(ticket, self._thread.submit(constraint, ticket.sampling, loaded)))
 
     def take_ready(self) -> list[Ticket]:
         """Those that may go on, with their constraints. One whose form can't be read has ended with the reason."""

@@ -250,6 +250,9 @@ def test_an_adapter_brings_its_own_stop_tokens_and_template(on_disk: Pretrained,
     alone = list(hanlin.chat(hanlin.load(folder), question, **options))
     assert list(hanlin.chat(engine, question, adapter="law", **options)) == alone
     assert list(hanlin.chat(engine, question, **options)) != alone
+    chosen = GREEDY.model_copy(update={"choices": ("玉山",), "max_tokens": 30})
+    last = list(engine.stream(tokenizer.encode("台灣"), chosen, adapter="law"))[-1]
+    assert (last.finish, last.token) == ("stop", 7), "a form ends with the adapter's own stop token"
 
 
 def test_what_an_engine_refuses(on_disk: Pretrained, tmp_path: Path) -> None:
