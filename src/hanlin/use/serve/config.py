@@ -46,7 +46,7 @@ class Serve(Config):
     tls_cert: str = Field("", description="certificate chain in PEM: the server speaks https")
     tls_key: str = Field("", description="private key of tls_cert in PEM")
     behind_proxy: bool = Field(False, description="believe X-Forwarded-Host, which a proxy in front sets")
-    log: str = Field("", description="file for one line of JSON a request; - for the standard error; empty: none")
+    log: str = Field("", description="file for one line of JSON a request, or stderr; empty: none")
     log_prompts: bool = Field(False, description="write requests and replies into the log too")
     open_metrics: bool = Field(False, description="/metrics for everybody; else for this machine and those with a key")
     otel: str = Field("", description="address of an OpenTelemetry collector (OTLP over HTTP) that gets spans")

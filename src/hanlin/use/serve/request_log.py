@@ -13,11 +13,11 @@ from typing import Any
 from hanlin.core.run.errors import HanlinError
 from hanlin.use.serve.account import Account, WatchedJob
 
-TO_STDERR = "-"
+TO_STDERR = "stderr"
 
 
 class RequestLog:
-    """Writes to a file, or with "-" to the standard error. A file that was moved away is begun anew (logrotate).
+    """Writes to a file, or with "stderr" to the standard error. A file that was moved away is begun anew (logrotate).
 
     Raises HanlinError where the file can't be opened.
     """
@@ -33,7 +33,7 @@ class RequestLog:
             raise HanlinError(
                 f"The log can't be written: {error.strerror or error} ({path}).",
                 "a file this user may write, in a folder that exists",
-                "hanlin serve … log=<another file>, or log=- for the standard error",
+                "hanlin serve … log=<another file>, or log=stderr",
                 "docs/serve.md#logs",
             ) from None
 

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import HOLDING, Script, scripted
 
 import hanlin
+from hanlin.core.run.config import build, parse_overrides
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.use.serve.app import create_app
@@ -271,6 +272,13 @@ def test_the_log_with_prompts(tiny_tokenizer: Tokenizer, tmp_path: Path):
         site.chat()
     line = json.loads(path.read_text(encoding="utf-8"))
     assert line["request"] == BODY and line["replies"] == [HOLDING]
+
+
+def test_the_log_on_the_standard_error(tiny_tokenizer: Tokenizer, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    options = build(Serve, parse_overrides(["log=stderr"]), "serve")
+    with Site(tiny_tokenizer, tmp_path, log=options.log) as site:
+        site.ask("GET", "/health")
+    assert json.loads(capfd.readouterr().err)["route"] == "/health"
 
 
 def test_a_log_that_cant_be_written(tiny_tokenizer: Tokenizer, tmp_path: Path):
