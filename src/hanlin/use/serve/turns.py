@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from hanlin.core.model.pretrained import Pretrained
 from hanlin.use.serve.errors import ApiError
 
 Value = TypeVar("Value")
+Item = Piece | Exception | None
 
 
 class Job:
@@ -32,10 +33,8 @@ class Job:
         self.cancelled = False
         self._when_cancelled = when_cancelled
         self._before = Times()
-        self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
-        self.watch: asyncio.Task[None] | None = None
-        """Who waits for the client's leaving; held here because the event loop itself holds tasks weakly."""
+        self.loop = asyncio.get_running_loop()
+        self._items: asyncio.Queue[Item] = asyncio.Queue()
 
     @property
     def times(self) -> Times:
@@ -61,10 +60,9 @@ class Job:
             self._items.put_nowait(None)
             self._when_cancelled(self)
 
-    def give(self, item: Piece | Exception | None) -> None:
-        """In the engine's thread: the next piece, what went wrong, or None at the end."""
-        if not self.cancelled:
-            self._loop.call_soon_threadsafe(self._items.put_nowait, item)
+    def take(self, item: Item) -> None:
+        """In the event loop: the next piece, what went wrong, or None at the end."""
+        self._items.put_nowait(item)
 
 
 class Turns:
@@ -78,6 +76,7 @@ class Turns:
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: set[Job] = set()
         self._jobs_lock = threading.Lock()
+        self._given: list[tuple[Job, Item]] = []
         # The tokenizer keeps a switch (special tokens or not) between calls, so only one thread may use it.
         self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="hanlin-tokenizer")
         self._thread = threading.Thread(target=self._run, name="hanlin-model", daemon=True)
@@ -150,12 +149,20 @@ class Turns:
         for job in list(self._jobs):
             ticket = job.ticket
             while ticket is not None and ticket.pieces:
-                job.give(ticket.pieces.popleft())
+                self._given.append((job, ticket.pieces.popleft()))
             if ticket is not None and ticket.done:
                 self._end(job, ticket.error)
+        self._send()
+
+    def _send(self) -> None:
+        """All that has been given, in one call of the event loop: it is woken once a step and not once a token."""
+        given = [(job, item) for job, item in self._given if not job.cancelled]
+        self._given.clear()
+        for loop in {job.loop for job, _ in given}:
+            loop.call_soon_threadsafe(_hand_over, [(job, item) for job, item in given if job.loop is loop])
 
     def _end(self, job: Job, last: Exception | None) -> None:
-        job.give(last)
+        self._given.append((job, last))
         self._cancel(job)
 
     def _cancel(self, job: Job) -> None:
@@ -167,3 +174,9 @@ class Turns:
     def _stop(self) -> None:
         for job in list(self._jobs):
             self._end(job, None)
+        self._send()
+
+
+def _hand_over(given: Sequence[tuple[Job, Item]]) -> None:
+    for job, item in given:
+        job.take(item)
