@@ -19,20 +19,17 @@ from serving import HOLDING, Running, Script, running, scripted
 from hanlin.core.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("src/hanlin/use/serve/README.md", "docs/serve.md")
+PAGE, OPERATING = "src/hanlin/use/serve/README.md", "docs/serve.md"
 ADDRESS = "http://127.0.0.1:8000"
-NO_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
 
 
-def curl_commands(page: str) -> list[str]:
-    """The curl commands of a page's shell blocks that ask a server as it starts without options."""
-    path = ROOT / page
-    blocks = re.findall(r"^```sh\n(.*?)^```", path.read_text("utf-8") if path.exists() else "", re.M | re.S)
-    lines = [line for block in blocks for line in re.split(r"(?<!\\)\n(?! )", block)]
-    return [line for line in lines if line.startswith("curl ") and ADDRESS in line and "$" not in line]
-
-
-COMMANDS = [command for page in PAGES for command in curl_commands(page)]
+def commands(page: str, start: str) -> list[str]:
+    """The commands of a page's shell blocks that begin so, prompts left out."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in re.split(r"(?<!\\)\n(?! )", block)]
+    return [line.replace("\\\n", " ") for line in lines if line.startswith(start)]
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +39,44 @@ def server(tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) 
         yield started
 
 
-def test_the_pages_show_how_curl_asks() -> None:
-    assert len(curl_commands(PAGES[0])) >= 3
+def curl(command: str, folder: Path | None = None) -> str:
+    """What a command of a page prints, run in this folder."""
+    words = [*shlex.split(command), "--silent", "--fail-with-body", "--max-time", "30"]
+    done = subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_pages_curl_commands_work(server: Running, command: str) -> None:
-    words = shlex.split(command.replace(ADDRESS, server.url).replace("\\\n", " "))
-    done = subprocess.run([*words, "--silent", "--fail-with-body", "--max-time", "30"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    if "/chat/completions" in command and '"stream"' not in command:
-        assert json.loads(done.stdout)["choices"][0]["message"]["content"]
+@pytest.mark.parametrize("command", commands(PAGE, f"curl {ADDRESS}"))
+def test_the_page_of_the_server_shows_how_curl_asks(server: Running, command: str) -> None:
+    answer = json.loads(curl(command.replace(ADDRESS, server.url)))
+    if "/chat/completions" in command:
+        assert answer["choices"][0]["message"]["content"] == HOLDING
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="curl or openssl is not installed")
+def test_the_page_of_operating_shows_how_curl_asks(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
+    (certificate,) = commands(OPERATING, "openssl req")
+    subprocess.run(shlex.split(certificate), cwd=tmp_path, check=True, capture_output=True)
+    files = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    loaded = scripted(tiny_tokenizer, Script(), tmp_path)
+    with running(loaded, cors=("https://a.example",), **files) as started:
+        secure = [
+            command.replace("localhost:8732", f"localhost:{started.port}") for command in commands(OPERATING, "curl")
+        ]
+        answers = [curl(command, tmp_path) for command in secure]
+    assert any(json.loads(answer) == {"status": "ok"} for answer in answers if answer.startswith("{"))
+    assert any("access-control-allow-origin: https://a.example" in answer for answer in answers)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_page_of_tools_shows_a_call(tmp_path: Path) -> None:
-    (command,) = curl_commands("docs/tools.md")
+    (command,) = commands("docs/tools.md", "curl")
     script = Script('<tool_call>\n{"name": "weather", "arguments": {"city": "臺北"}}\n</tool_call>')
     loaded = scripted(tokenizer_of("qwen3"), script, tmp_path, context=1024)
     with running(loaded, name="chat", engine={"chunk_tokens": 1024}) as started:
-        words = shlex.split(command.replace(ADDRESS, started.url))
-        answer = json.loads(subprocess.run([*words, "--silent"], capture_output=True, text=True).stdout)
+        answer = json.loads(curl(command.replace(ADDRESS, started.url)))
     (choice,) = answer["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city": "臺北"}'}
@@ -75,7 +88,7 @@ def llm(server: Running, tmp_path: Path):
     (tmp_path / "extra-openai-models.yaml").write_text(
         f"- model_id: ours\n  model_name: chat\n  api_base: {server.url}/v1\n  supports_schema: true\n", "utf-8"
     )
-    environment = {**os.environ, **NO_PROXY, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
+    environment = {**ENVIRONMENT, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
 
     def run(*words: str) -> str:
         command = [sys.executable, "-m", "llm", *words]
