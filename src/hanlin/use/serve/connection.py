@@ -14,11 +14,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import error_body
 
+SURPLUS_SECONDS = 1.0
+"""For which a connection too many is kept, so that its client can read why."""
+
 
 class Connection(H11Protocol):
     """uvicorn's own, but for what follows. `for_options` makes the class that uvicorn takes."""
 
     options: Serve
+    _is_surplus = False
+    _is_told = False
     _late: asyncio.TimerHandle | None = None
     """Runs while a request's headers are awaited."""
     _stuck: asyncio.TimerHandle | None = None
@@ -27,11 +32,15 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.options.max_connections:
-            self.refuse(503, "Too many connections.", "too_many_connections")
+            self._is_surplus = True
+            self.loop.call_later(SURPLUS_SECONDS, transport.close)
             return
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_surplus:
+            self._refuse_surplus()
+            return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
@@ -61,8 +70,18 @@ class Connection(H11Protocol):
         """What is no HTTP at all is answered in the shape of every other refusal."""
         self.refuse(400, msg, "invalid_http")
 
+    def _refuse_surplus(self) -> None:
+        """Answered once it has asked and closed a little later: closing on unread bytes would lose the answer."""
+        if not self._is_told:
+            self._is_told = True
+            self.say(503, "Too many connections.", "too_many_connections")
+
     def refuse(self, status: int, message: str, code: str) -> None:
         """Answer without a request, and close."""
+        self.say(status, message, code)
+        self.transport.close()
+
+    def say(self, status: int, message: str, code: str) -> None:
         body = json.dumps(error_body(message, status, None, code)).encode()
         lines = [
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -72,7 +91,6 @@ class Connection(H11Protocol):
             *(["Retry-After: 1"] if status == 503 else []),
         ]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
-        self.transport.close()
 
     def _await_headers(self) -> None:
         self._stop_waiting()

@@ -84,7 +84,8 @@ def exporter_to(url: str) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     path = url.partition("://")[2].partition("/")[2]
-    return OTLPSpanExporter(endpoint=url if path else f"{url.rstrip('/')}/v1/traces")
+    # A collector that is away may not hold the server's end for longer than this, in seconds.
+    return OTLPSpanExporter(endpoint=url if path else f"{url.rstrip('/')}/v1/traces", timeout=5)
 
 
 def _facts(account: Account, operation: str) -> dict[str, Any]:
