@@ -18,7 +18,7 @@ class KeyCommand(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from hanlin.core.run.config import option_table
-        from hanlin.use.serve.keys import KeyLimits
+        from hanlin.use.serve.access.keys import KeyLimits
 
         with formatter.section("Options (name=value)"):
             formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in option_table(KeyLimits)])
@@ -32,7 +32,7 @@ def add(
 ) -> None:
     """Make a key and print it: this once, for only its hash is kept. Limits: requests_per_minute=, models= …"""
     from hanlin.core.run.config import build, parse_overrides
-    from hanlin.use.serve.keys import KeyLimits, add_key
+    from hanlin.use.serve.access.keys import KeyLimits, add_key
 
     print(add_key(file, name, build(KeyLimits, parse_overrides(words or []), "keys add")))
 
@@ -40,7 +40,7 @@ def add(
 @keys.command("list")
 def list_keys(file: File) -> None:
     """The keys of a file by name, and what each may do."""
-    from hanlin.use.serve.keys import KeyLimits, read_keys
+    from hanlin.use.serve.access.keys import KeyLimits, read_keys
 
     now = datetime.now(UTC)
     for key in read_keys(file):
@@ -55,7 +55,7 @@ def list_keys(file: File) -> None:
 @keys.command("remove")
 def remove(file: File, name: str) -> None:
     """A running server refuses the key from its next request on."""
-    from hanlin.use.serve.keys import remove_key
+    from hanlin.use.serve.access.keys import remove_key
 
     remove_key(file, name)
     print(f"removed: {name}")

@@ -24,9 +24,9 @@ from serving import HOLDING, Script, running, scripted
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.tokenizer import Tokenizer
+from hanlin.use.serve.access.keys import KeyLimits, add_key
+from hanlin.use.serve.access.tls import MAKE, check_tls
 from hanlin.use.serve.config import Serve
-from hanlin.use.serve.keys import KeyLimits, add_key
-from hanlin.use.serve.tls import MAKE, check_tls
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "tiny", "messages": [{"role": "user", "content": "人民有無集會之自由？"}]}

@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.text.calls import reader_of
 from hanlin.core.text.tokenizer import Tokenizer
-from hanlin.use.serve.account import account_of
 from hanlin.use.serve.backend import Job, Served
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import ApiError
@@ -27,6 +26,7 @@ from hanlin.use.serve.schema.writing import WritingRequest, seeded
 from hanlin.use.serve.shapes import ChatShape, Shape, TextShape
 from hanlin.use.serve.spoken import Spoken
 from hanlin.use.serve.token_log import TokenLog
+from hanlin.use.serve.watch.account import account_of
 
 
 @dataclass(frozen=True)

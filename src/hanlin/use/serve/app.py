@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 
-from hanlin.use.serve.account import account_of
 from hanlin.use.serve.answer import Answerer
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import explain_failures
@@ -32,6 +31,7 @@ from hanlin.use.serve.schema.replies import (
 from hanlin.use.serve.schema.texts import CompletionRequest, DetokenizeRequest, EmbeddingRequest, TokenizeRequest
 from hanlin.use.serve.tokens import detokenize, tokenize
 from hanlin.use.serve.vectors import embed
+from hanlin.use.serve.watch.account import account_of
 
 PAGE_FOLDER = Path(__file__).with_name("page")
 PAGE_FILES = ("index.html", "chat.css", "chat.js", "api.js", "fitting.js", "settings.js", "view.js")

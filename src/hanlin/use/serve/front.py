@@ -11,16 +11,16 @@ from fastapi.responses import Response
 from starlette.middleware.cors import CORSMiddleware
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.use.serve.account import Account
+from hanlin.use.serve.access.day_store import DayStore
+from hanlin.use.serve.access.guard import Door, Guard
+from hanlin.use.serve.access.keys import KeyFile
+from hanlin.use.serve.access.quotas import Quotas
 from hanlin.use.serve.config import Serve
-from hanlin.use.serve.day_store import DayStore
-from hanlin.use.serve.guard import Door, Guard
-from hanlin.use.serve.keys import KeyFile
-from hanlin.use.serve.metrics import CONTENT_TYPE, Metrics
 from hanlin.use.serve.models import Models
-from hanlin.use.serve.quotas import Quotas
-from hanlin.use.serve.recorder import Live, Recorder, Sink
-from hanlin.use.serve.request_log import RequestLog
+from hanlin.use.serve.watch.account import Account
+from hanlin.use.serve.watch.metrics import CONTENT_TYPE, Metrics
+from hanlin.use.serve.watch.recorder import Live, Recorder, Sink
+from hanlin.use.serve.watch.request_log import RequestLog
 
 TOLD_HEADERS = (
     "x-request-id",
@@ -82,7 +82,7 @@ class Front:
 
 def _spans(url: str) -> Closing:
     try:
-        from hanlin.use.serve.spans import Spans, exporter_to
+        from hanlin.use.serve.watch.spans import Spans, exporter_to
     except ImportError as error:
         raise HanlinError(
             f"otel= needs the package {error.name}, which is not installed.",

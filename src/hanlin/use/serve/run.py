@@ -12,9 +12,9 @@ import webbrowser
 from pathlib import Path
 
 from hanlin.core.run.errors import HanlinError
+from hanlin.use.serve.access.keys import read_keys
+from hanlin.use.serve.access.tls import check_tls
 from hanlin.use.serve.config import Serve
-from hanlin.use.serve.keys import read_keys
-from hanlin.use.serve.tls import check_tls
 
 MORE = "src/hanlin/use/serve/README.md"
 

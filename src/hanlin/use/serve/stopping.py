@@ -13,9 +13,9 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from hanlin.use.serve.connection import for_options
+from hanlin.use.serve.access.connection import for_options
 from hanlin.use.serve.front import Front
-from hanlin.use.serve.recorder import Live
+from hanlin.use.serve.watch.recorder import Live
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FLUSH_SECONDS = 2

@@ -8,12 +8,12 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from hanlin.use.serve.account import account_of
 from hanlin.use.serve.backend import ServedEncoder
 from hanlin.use.serve.errors import ApiError
 from hanlin.use.serve.models import Models
 from hanlin.use.serve.prompts import refuse_unknown_ids
 from hanlin.use.serve.schema.texts import EmbeddingRequest, Text
+from hanlin.use.serve.watch.account import account_of
 
 
 async def embed(asked: EmbeddingRequest, request: Request, models: Models) -> Response:

@@ -21,14 +21,14 @@ import hanlin
 from hanlin.core.run.config import build, parse_overrides
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.tokenizer import Tokenizer
+from hanlin.use.serve.access.body import depth_exceeds
+from hanlin.use.serve.access.keys import KeyLimits, add_key
 from hanlin.use.serve.app import create_app
-from hanlin.use.serve.body import depth_exceeds
 from hanlin.use.serve.config import Serve
-from hanlin.use.serve.keys import KeyLimits, add_key
-from hanlin.use.serve.metrics import Metrics
 from hanlin.use.serve.models import Models, served_model
-from hanlin.use.serve.recorder import Live
-from hanlin.use.serve.spans import Spans
+from hanlin.use.serve.watch.metrics import Metrics
+from hanlin.use.serve.watch.recorder import Live
+from hanlin.use.serve.watch.spans import Spans
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "tiny", "messages": [{"role": "user", "content": "人民有無集會之自由？"}]}

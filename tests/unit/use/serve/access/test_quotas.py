@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.use.serve.day_store import DayStore
+from hanlin.use.serve.access.day_store import DayStore
+from hanlin.use.serve.access.keys import Key
+from hanlin.use.serve.access.quotas import Quotas, spelled
 from hanlin.use.serve.errors import ApiError
-from hanlin.use.serve.keys import Key
-from hanlin.use.serve.quotas import Quotas, spelled
 
 
 class Clock:

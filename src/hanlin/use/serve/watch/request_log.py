@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.use.serve.account import Account, WatchedJob
+from hanlin.use.serve.watch.account import Account, WatchedJob
 
 TO_STDERR = "stderr"
 

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from hanlin.use.serve.account import Account
 from hanlin.use.serve.backend import Served, ServedEncoder
-from hanlin.use.serve.recorder import Live
+from hanlin.use.serve.watch.account import Account
+from hanlin.use.serve.watch.recorder import Live
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 METHODS = ("GET", "POST", "HEAD", "OPTIONS")

@@ -12,7 +12,7 @@ import pytest
 
 from hanlin.core.run.config import build
 from hanlin.core.run.errors import HanlinError
-from hanlin.use.serve.keys import Key, KeyFile, KeyLimits, add_key, read_keys, remove_key
+from hanlin.use.serve.access.keys import Key, KeyFile, KeyLimits, add_key, read_keys, remove_key
 
 
 @pytest.fixture

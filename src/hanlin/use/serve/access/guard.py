@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hanlin.use.serve.account import Account, scope_account
-from hanlin.use.serve.body import check_depth, read_body, replay
+from hanlin.use.serve.access.body import check_depth, read_body, replay
+from hanlin.use.serve.access.keys import Key, KeyFile
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import ApiError, error_response
-from hanlin.use.serve.keys import Key, KeyFile
+from hanlin.use.serve.watch.account import Account, scope_account
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")

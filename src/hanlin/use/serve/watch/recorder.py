@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hanlin.use.serve.account import Account
+from hanlin.use.serve.access.quotas import Quotas
 from hanlin.use.serve.config import Serve
 from hanlin.use.serve.errors import ApiError, as_api_error, error_response
-from hanlin.use.serve.quotas import Quotas
+from hanlin.use.serve.watch.account import Account
 
 SANE_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 WATCHED = ("/health", "/metrics")

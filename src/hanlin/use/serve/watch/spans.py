@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from hanlin.use.serve.account import Account, WatchedJob
-from hanlin.use.serve.request_log import finish_of
+from hanlin.use.serve.watch.account import Account, WatchedJob
+from hanlin.use.serve.watch.request_log import finish_of
 
 OPERATIONS = {
     "/v1/chat/completions": "chat",

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hanlin.use.serve.day_store import DayStore
+from hanlin.use.serve.access.day_store import DayStore
+from hanlin.use.serve.access.keys import Key
+from hanlin.use.serve.access.rates import Window
 from hanlin.use.serve.errors import ApiError
-from hanlin.use.serve.keys import Key
-from hanlin.use.serve.rates import Window
 
 MINUTE, DAY = 60.0, 86400.0
 Clock = Callable[[], float]

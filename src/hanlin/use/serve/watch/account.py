@@ -14,10 +14,10 @@ from fastapi import Request
 from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.sampling import Sampling
 from hanlin.core.generate.text import Times
+from hanlin.use.serve.access.keys import Key
+from hanlin.use.serve.access.quotas import Quotas, Reservation
 from hanlin.use.serve.backend import Job, Served, ServedEncoder
 from hanlin.use.serve.errors import ApiError
-from hanlin.use.serve.keys import Key
-from hanlin.use.serve.quotas import Quotas, Reservation
 
 
 @dataclass(eq=False)
