@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hanlin.cli import Along
+from hanlin.cli_runs import Along
 from hanlin.columns import display_width
 from hanlin.core.run.artifact import Manifest, write_manifest
 from hanlin.core.run.errors import HanlinError
