@@ -85,7 +85,8 @@ def _add_api(app: FastAPI, models: Models, config: Serve) -> None:
         return {"object": "list", "data": [card for card in models.cards(config) if may_use(card["id"])]}
 
     @app.get("/v1/models/{wanted:path}", response_model=ModelCard)
-    async def model(wanted: str) -> dict[str, Any]:
+    async def model(wanted: str, request: Request) -> dict[str, Any]:
+        account_of(request).refuse_model(wanted)
         return models.card(wanted, config)
 
     @app.post(
@@ -103,11 +104,13 @@ def _add_api(app: FastAPI, models: Models, config: Serve) -> None:
         return await embed(asked, request, models)
 
     @app.post("/tokenize", response_model=Tokenized)
-    async def ids_of_text(asked: TokenizeRequest) -> dict[str, Any]:
+    async def ids_of_text(asked: TokenizeRequest, request: Request) -> dict[str, Any]:
+        account_of(request).refuse_model(asked.model or models.served[0].name)
         return await tokenize(asked, models)
 
     @app.post("/detokenize", response_model=Detokenized)
-    async def text_of_ids(asked: DetokenizeRequest) -> dict[str, Any]:
+    async def text_of_ids(asked: DetokenizeRequest, request: Request) -> dict[str, Any]:
+        account_of(request).refuse_model(asked.model or models.served[0].name)
         return await detokenize(asked, models)
 
 

@@ -98,6 +98,10 @@ def test_a_key_for_other_models_is_403(tiny_tokenizer: Tokenizer, tmp_path: Path
     text = add_key(keys, "web", KeyLimits(models=("law",)))
     with Site(tiny_tokenizer, tmp_path, keys=str(keys)) as site:
         assert code_of(site.chat(text), 403) == "model_not_allowed"
+        assert site.ask("GET", "/v1/models", text).json()["data"] == []
+        assert code_of(site.ask("GET", "/v1/models/tiny", text), 403) == "model_not_allowed"
+        for path, body in (("/tokenize", {"prompt": "山"}), ("/detokenize", {"tokens": [300]})):
+            assert code_of(site.ask("POST", path, text, json=body), 403) == "model_not_allowed"
 
 
 def test_limits_are_told_and_kept(tiny_tokenizer: Tokenizer, tmp_path: Path, keys: Path):

@@ -115,6 +115,11 @@ class Account:
         """Whether its key allows the model or adapter of this name."""
         return self.key is None or self.key.may_use(name)
 
+    def refuse_model(self, name: str) -> None:
+        """Raises ApiError 403 for a model or adapter that its key may not use."""
+        if not self.may_use(name):
+            raise ApiError(403, f"This key may not use {name[:100]!r}.", param="model", code="model_not_allowed")
+
     @property
     def num_prompt_tokens(self) -> int:
         return self.read_tokens + sum(job.num_prompt for job in self.replies)
@@ -130,9 +135,7 @@ class Account:
 
     def _use(self, model: Served | ServedEncoder, adapter: str) -> None:
         self.model, self.adapter = model.name, adapter
-        name = adapter or model.name
-        if not self.may_use(name):
-            raise ApiError(403, f"This key may not use {name!r}.", param="model", code="model_not_allowed")
+        self.refuse_model(adapter or model.name)
 
     def _reserve(self, tokens: int) -> Reservation | None:
         return self.quotas.reserve(self.key, tokens) if self.key is not None else None
