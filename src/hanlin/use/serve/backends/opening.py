@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hanlin.core.model.opening import locate_model
@@ -14,7 +15,10 @@ from hanlin.use.serve.models import Models, open_models
 def open_served(main: str | Path, config: Serve) -> Models:
     """Raises HanlinError for a model that the program can't serve, and for what only our own engine has."""
     if config.backend == "hanlin":
-        return open_models(main, config)
+        # Every thread that computes has its own helpers on the other cores; as long as more of them live than there are
+        # cores, they sleep between two products (libgomp), and the engine writes at half its speed. This one ends.
+        with ThreadPoolExecutor(1, thread_name_prefix="hanlin-opening") as opening:
+            return opening.submit(open_models, main, config).result()
     if config.adapters:
         raise HanlinError(
             f"engine={config.backend} serves no adapters.",
