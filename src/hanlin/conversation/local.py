@@ -14,7 +14,6 @@ from hanlin.core.generate.engine import Engine
 from hanlin.core.generate.options import EngineOptions
 from hanlin.core.generate.reply import Piece
 from hanlin.core.generate.sampling import Sampling
-from hanlin.core.generate.text import Ticket
 from hanlin.core.run.config import build
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.calls import Event, ends_in_thought, reader_of
@@ -55,7 +54,7 @@ class LocalWriter:
         reader = reader_of(tokenizer, tools=False, thought_open=ends_in_thought(prompt, tokenizer))
         counted = _Counted()
         try:
-            for piece in self._pieces(ticket):
+            for piece in self._engine.pieces(ticket, self._step):
                 counted.add(piece)
                 yield from counted.written(reader.push(piece.text, piece.token))
             yield from counted.written(reader.finish())
@@ -68,16 +67,9 @@ class LocalWriter:
     def close(self) -> None:
         self._engine.close()
 
-    def _pieces(self, ticket: Ticket) -> Iterator[Piece]:
-        while True:
-            while ticket.pieces:
-                yield ticket.pieces.popleft()
-            if ticket.error is not None:
-                raise ticket.error
-            if ticket.done:
-                return
-            with interrupt_waits():
-                self._engine.step()
+    def _step(self) -> None:
+        with interrupt_waits():
+            self._engine.step()
 
 
 class _Counted:

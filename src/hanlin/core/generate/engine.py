@@ -9,7 +9,7 @@ prompt has been read. It belongs to one thread; what another thread may do is in
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -128,16 +128,21 @@ class Engine:
         """One reply, others being written beside it. Raises what its request alone met."""
         ticket = self.submit(prompt, sampling, client, adapter)
         try:
-            while True:
-                while ticket.pieces:
-                    yield ticket.pieces.popleft()
-                if ticket.error is not None:
-                    raise ticket.error
-                if ticket.done:
-                    return
-                self.step()
+            yield from self.pieces(ticket)
         finally:
             self.cancel(ticket)
+
+    def pieces(self, ticket: Ticket, step: Callable[[], None] | None = None) -> Iterator[Piece]:
+        """Of a request that was put in line. step: called instead of the engine's own, which it has to call."""
+        step = step or self.step
+        while True:
+            while ticket.pieces:
+                yield ticket.pieces.popleft()
+            if ticket.error is not None:
+                raise ticket.error
+            if ticket.done:
+                return
+            step()
 
     @property
     def _num_places(self) -> int:

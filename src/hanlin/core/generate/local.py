@@ -113,7 +113,7 @@ class Local:
         engine = self._opened
         ticket = engine.submit(prompt, sampling, adapter=self._adapter)
         try:
-            yield from self._told(_pieces(engine, ticket), ticket, has_tools)
+            yield from self._told(engine.pieces(ticket), ticket, has_tools)
         finally:
             engine.cancel(ticket)
 
@@ -136,18 +136,6 @@ def _sampling(settings: dict[str, Any]) -> Sampling:
     if settings.get("effort"):
         warnings.warn("a model of our own takes no effort: left out. See docs/connect.md#settings", stacklevel=4)
     return build(Sampling, {name: value for name, value in settings.items() if name != "effort"}, "generate")
-
-
-def _pieces(engine: Engine, ticket: Ticket) -> Iterator[Written]:
-    """As they come, everybody else's being written beside them."""
-    while True:
-        while ticket.pieces:
-            yield ticket.pieces.popleft()
-        if ticket.error is not None:
-            raise ticket.error
-        if ticket.done:
-            return
-        engine.step()
 
 
 def _piece(event: Event, call: int) -> Piece:

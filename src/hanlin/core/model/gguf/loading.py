@@ -20,16 +20,8 @@ IGNORED = (ROPE_FACTORS,)
 """Tensors that are read with the config, not as parameters."""
 
 
-def load_gguf_model(path: Path, dtype: torch.dtype | None = None) -> tuple[Any, ModuleType, GgufFile]:
-    """The model, its family and the file. dtype: of the parameters; None is float32. Raises HanlinError naming what is
-    missing, unknown or of another shape."""
-    model, family, state = open_gguf_weights(path)
-    fill(model, state, dtype)
-    return model, family, state.file
-
-
 def fill(model: Any, state: GgufState, dtype: torch.dtype | None = None) -> None:
-    """Give a model without storage its parameters."""
+    """Give a model without storage its parameters. dtype: None is float32."""
     give_weights(model, {name: state.read(name, dtype or torch.float32) for name in state})
     model.eval()
 
