@@ -8,9 +8,19 @@ _TABLE = (
     Room(
         "collect",
         "hanlin.make.collect",
-        {"sources": ("source",)},
+        {
+            "sources": ("source", "corpus"),
+            "against": ("source", "corpus"),
+            "evaluation": ("source", "corpus"),
+            "good_examples": ("source", "corpus"),
+            "bad_examples": ("source", "corpus"),
+            "model": ("model",),
+            "tokenizer": ("tokenizer",),
+        },
         "corpus",
         "text you own → clean rows with source, year, type and split",
+        frozenset({"against", "evaluation", "good_examples", "bad_examples", "model", "tokenizer"}),
+        version=2,
     ),
     Room(
         "tokenize",

@@ -110,10 +110,10 @@ def open_inputs(
     for name, kinds in room.inputs.items():
         if named.get(name) in (None, "", []):
             continue
-        if kinds == ("source",):
+        if "source" in kinds:
             addresses = named[name] if isinstance(named[name], list) else [named[name]]
-            emit = _announce(listeners)
-            inputs |= {f"{name}.{place}": fetch(str(address), emit) for place, address in enumerate(addresses)}
+            for place, address in enumerate(map(str, addresses)):
+                inputs[f"{name}.{place}"] = _open_source(address, kinds, made, listeners)
         else:
             text = str(named[name])
             step = made.get(text)
@@ -123,6 +123,17 @@ def open_inputs(
                 else _open_one(text, kinds, out, name, listeners)
             )
     return inputs
+
+
+def _open_source(
+    address: str, kinds: tuple[str, ...], made: Mapping[str, Artifact], listeners: tuple[Listener, ...]
+) -> Artifact:
+    """Raw data by its address; a step's or another run's artifact where such may be read too."""
+    if address in made:
+        return open_artifact(made[address].path, kinds, verify=False)
+    if len(kinds) > 1 and is_artifact(Path(address)):
+        return open_artifact(Path(address), kinds)
+    return fetch(address, _announce(listeners))
 
 
 def _model_from_elsewhere(text: str, kinds: tuple[str, ...], listeners: tuple[Listener, ...]) -> Artifact | None:

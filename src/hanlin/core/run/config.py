@@ -17,6 +17,15 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the result. Those that only say who does the work are left out: their fields have
+        json_schema_extra={"identity": False}."""
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("identity") is False:
+                del values[name]
+        return values
+
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 

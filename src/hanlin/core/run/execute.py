@@ -85,7 +85,7 @@ def execute(
     """
     inputs = dict(inputs)
     resolved = config.model_dump(mode="json")
-    wanted_id = content_id(room.name, room.version, resolved, inputs)
+    wanted_id = content_id(room.name, room.version, config.identity(), inputs)
     if not is_first():
         return _follow(room, config, inputs, out, wanted_id)
     if existing := _finished(out, wanted_id, replace):

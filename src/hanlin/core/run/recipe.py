@@ -114,8 +114,12 @@ def _step(name: str, values: Any, steps: Mapping[str, Any], rooms: Mapping[str, 
             "docs/recipes.md",
         )
     room = rooms[room_name]
-    named = [value for key in room.inputs if isinstance(value := values.get(key), str)]
+    named = [value for key in room.inputs for value in _listed(values.get(key))]
     return Step(name, room, values, tuple(value for value in named if value in steps))
+
+
+def _listed(value: Any) -> list[str]:
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
 def _in_order(steps: Mapping[str, Step], path: Path) -> list[Step]:

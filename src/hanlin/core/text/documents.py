@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -23,16 +23,18 @@ from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
 
 Split = Literal["train", "heldout", "rejected"]
-Kind = Literal["text", "chat"]
+Kind = Literal["text", "chat", "preference"]
 
 KEPT: tuple[Split, ...] = ("train", "heldout")
 SPLITS: tuple[Split, ...] = (*KEPT, "rejected")
+
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("more", pa.string())]))
 
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("more", pa.string())]))),
+        ("messages", _MESSAGES),
         ("source", pa.string()),
         ("year", pa.int32()),
         ("type", pa.string()),
@@ -40,12 +42,19 @@ SCHEMA = pa.schema(
         ("script", pa.string()),
         ("reason", pa.string()),
         ("tools", pa.string()),
+        ("chosen", _MESSAGES),
+        ("rejected", _MESSAGES),
+        ("language", pa.string()),
+        ("notes", pa.string()),
     ]
 )
-"""messages.more and tools are JSON, empty where a message is only role and content and a conversation has no tools."""
+"""messages.more, tools and notes are JSON, empty where there is nothing to say."""
 
-_LATER = ("tools",)
+_LATER = ("tools", "chosen", "rejected", "language", "notes")
 """Columns that older corpora lack; their messages lack `more`."""
+
+_CONVERSATIONS = ("messages", "chosen", "rejected")
+_JSON = ("tools", "notes")
 
 _BATCH_ROWS = 1000
 _BATCH_CHARS = 4_000_000
@@ -53,16 +62,20 @@ _BATCH_CHARS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One document or one conversation.
+    """One document, one conversation, or one preference: a conversation with a better and a worse reply to it.
 
     id:       names the row within its corpus, with the file and the line or place it came from
     text:     the document ("" for a conversation)
     messages: the conversation, each {role, content}, with tool_calls, tool_call_id, reasoning_content where it has them
-              (() for a document)
+              (() for a document); of a preference, what comes before the replies
     tools:    the JSON schemas of the tools the assistant may call in it
     year:     of the Common Era, None if unknown
     group:    rows of one group always fall into the same split
     reason:   why the row was rejected, as "reason" or "reason: detail"; "" if it was kept
+    chosen:   the better reply's messages; alone, with no `rejected`, a reply that was liked (KTO)
+    rejected: the worse reply's messages; alone, a reply that was disliked
+    language: BCP 47 (zh-TW, zh-CN, yue, nan, en, ja, …), "" where nobody has looked
+    notes:    what the steps of collect found out, by the step's name; a value is a number, a text, or counts by name
     """
 
     id: str
@@ -75,34 +88,69 @@ class Row:
     script: str = ""
     reason: str = ""
     tools: tuple[dict[str, Any], ...] = ()
+    chosen: tuple[dict[str, Any], ...] = ()
+    rejected: tuple[dict[str, Any], ...] = ()
+    language: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> Kind:
+        if self.chosen or self.rejected:
+            return "preference"
         return "chat" if self.messages else "text"
+
+    @property
+    def all_messages(self) -> tuple[dict[str, Any], ...]:
+        """The messages, and after them those of the replies that are compared."""
+        return (*self.messages, *self.chosen, *self.rejected)
 
     @property
     def content(self) -> str:
         """All of the row's own text: the document, or the messages' contents, one a line."""
-        return "\n".join(message["content"] for message in self.messages) if self.messages else self.text
+        return "\n".join(message["content"] for message in self.all_messages) if self.kind != "text" else self.text
 
     @property
     def characters(self) -> int:
         """Length of the document, or of all contents together."""
-        return sum(len(message["content"]) for message in self.messages) if self.messages else len(self.text)
+        if self.kind == "text":
+            return len(self.text)
+        return sum(len(message["content"]) for message in self.all_messages)
 
 
 def read_rows(corpus: Artifact | Path | str, split: Split) -> Iterator[Row]:
     """The rows of one split in their order, read in batches. Raises HanlinError if a file is missing or unreadable."""
     for path in split_files(corpus, split):
-        try:
-            with pq.ParquetFile(path) as file:
-                columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
-                if missing := [name for name in SCHEMA.names if name not in (*columns, *_LATER)]:
-                    raise KeyError(f"no column {missing[0]}")
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                    yield from map(_row, batch.to_pylist())
-        except (pa.ArrowException, KeyError) as error:
-            raise _unreadable(path, error) from None
+        yield from read_file(path)
+
+
+def read_file(path: Path) -> Iterator[Row]:
+    """The rows of one Parquet file in their order. Raises HanlinError if it is unreadable."""
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
+            if missing := [name for name in SCHEMA.names if name not in (*columns, *_LATER)]:
+                raise KeyError(f"no column {missing[0]}")
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                yield from rows_of(batch)
+    except (pa.ArrowException, KeyError) as error:
+        raise _unreadable(path, error) from None
+
+
+def rows_of(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
+    """The rows of a table with the columns of SCHEMA (older corpora lack the last ones)."""
+    names = batch.schema.names
+    for values in zip(*(batch.column(name).to_pylist() for name in names)):
+        yield _row(dict(zip(names, values)))
+
+
+def table_of(rows: Sequence[Row]) -> pa.Table:
+    """The rows as a table with the columns of SCHEMA."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    for name in _CONVERSATIONS:
+        columns[name] = [[_stored(message) for message in messages] for messages in columns[name]]
+    for name in _JSON:
+        columns[name] = list(map(_json, columns[name]))
+    return pa.table([pa.array(columns[item.name], item.type) for item in SCHEMA], schema=SCHEMA)
 
 
 def count_rows(corpus: Artifact | Path | str, split: Split) -> int:
@@ -117,7 +165,7 @@ def count_rows(corpus: Artifact | Path | str, split: Split) -> int:
 
 
 def corpus_kind(corpus: Artifact | Path | str) -> Kind:
-    """Whether the corpus holds documents ("text") or conversations ("chat"). Raises HanlinError for an empty corpus."""
+    """What the corpus holds: documents (text), conversations (chat) or preferences. Raises HanlinError for an empty corpus."""
     for split in KEPT:
         for row in read_rows(corpus, split):
             return row.kind
@@ -160,14 +208,11 @@ class RowWriter:
         self.num_rows = 0
         self._temporary = path.with_name(path.name + ".tmp")
         self._writer = pq.ParquetWriter(self._temporary, SCHEMA, compression="zstd")
-        self._batch: list[dict] = []
+        self._batch: list[Row] = []
         self._batch_chars = 0
 
     def add(self, row: Row) -> None:
-        values = {name: getattr(row, name) for name in SCHEMA.names}
-        values["messages"] = [_stored(message) for message in row.messages]
-        values["tools"] = _json(row.tools)
-        self._batch.append(values)
+        self._batch.append(row)
         self._batch_chars += row.characters
         self.num_rows += 1
         if len(self._batch) >= _BATCH_ROWS or self._batch_chars >= _BATCH_CHARS:
@@ -193,13 +238,16 @@ class RowWriter:
 
     def _flush(self) -> None:
         if self._batch:
-            self._writer.write_table(pa.Table.from_pylist(self._batch, schema=SCHEMA))
+            self._writer.write_table(table_of(self._batch))
             self._batch, self._batch_chars = [], 0
 
 
-def _row(values: dict) -> Row:
-    values["messages"] = tuple(map(_message, values["messages"] or ()))
+def _row(values: dict[str, Any]) -> Row:
+    for name in _CONVERSATIONS:
+        values[name] = tuple(map(_message, values.get(name) or ()))
     values["tools"] = tuple(json.loads(values.get("tools") or "[]"))
+    values["notes"] = json.loads(values.get("notes") or "{}")
+    values["language"] = values.get("language") or ""
     return Row(**values)
 
 

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from hanlin.core.run.config import Config
+from hanlin.core.run.errors import did_you_mean
+from hanlin.make.collect.steps.exact import Exact
+from hanlin.make.collect.steps.normalise import Normalise
+
+AnyStep = Annotated[Normalise | Exact, Field(discriminator="step")]
+"""Every step there is, in the order in which most recipes use them."""
+
+STEPS: dict[str, type[Config]] = {kind.model_fields["step"].default: kind for kind in get_args(get_args(AnyStep)[0])}
+"""Options by the step's name, which is also its module's name in steps/."""
+
+
+def _spelled_out(steps: Any) -> Any:
+    """[normalise, {near: {threshold: 0.8}}] → [{"step": "normalise"}, {"step": "near", "threshold": 0.8}]."""
+    if isinstance(steps, str):
+        steps = [steps]
+    if not isinstance(steps, list | tuple):
+        return steps
+    return [_spelled_out_step(step) for step in steps]
+
+
+def _spelled_out_step(step: Any) -> Any:
+    if isinstance(step, str):
+        step = {step: {}}
+    if not isinstance(step, Mapping) or "step" in step:
+        return step
+    if len(step) != 1:
+        raise ValueError(f"a step is a name, or a name with its options, not {dict(step)!r}")
+    ((name, options),) = step.items()
+    if name not in STEPS:
+        raise ValueError(f'there is no step "{name}"; {did_you_mean(str(name), STEPS)}')
+    if not isinstance(options or {}, Mapping):
+        raise ValueError(f"{name}: {options!r} are not options; write {name}: {{option: value}}")
+    return {"step": name, **(options or {})}
 
 
 class Collect(Config):
     """What to make of the sources. The sources themselves are inputs: `sources=my_folder/`."""
 
-    rows: Literal["auto", "text", "chat"] = Field(
+    rows: Literal["auto", "text", "chat", "preference"] = Field(
         "auto",
-        description="kind of rows to keep: text (documents), chat (conversations), or auto: the one kind that the "
-        "sources hold (the Constitutional Court's files hold both; auto reads their documents)",
+        description="kind of rows to keep: text (documents), chat (conversations), preference (a better and a worse "
+        "reply), or auto: the one kind that the sources hold (the Constitutional Court's files hold both; auto reads "
+        "their documents)",
+    )
+    steps: Annotated[tuple[AnyStep, ...], BeforeValidator(_spelled_out)] = Field(
+        (Normalise(), Exact()),
+        description="what is done to the rows, in order: names, or names with options, "
+        "as in '[normalise, exact, near: {threshold: 0.8}]'",
     )
     heldout_share: float = Field(
         0.02, ge=0, le=0.5, description="share of document groups kept away from training, to measure on; 0 keeps none"
@@ -32,6 +72,23 @@ class Collect(Config):
     passage_chars: int = Field(
         4000,
         ge=200,
-        description="text files are cut into documents of about this many characters, at blank lines where they can",
+        description="long texts are cut into documents of about this many characters, at blank lines where they can",
     )
     limit: int | None = Field(None, ge=1, description="most rows read, the first of the sources. Default: all of them")
+    bad: Literal["stop", "skip"] = Field(
+        "stop",
+        description="what a broken row in a file of rows does (.jsonl, .csv, …): stop with its file and line, or skip: "
+        "reject it with that reason. Unreadable documents are always rejected, and the others read on",
+    )
+    engine: Literal["auto", "one", "pool", "ray"] = Field(
+        "auto",
+        description="who does the work: one process, a pool of processes, or Ray; equal rows come out. auto: a pool "
+        "where there is much to read",
+        json_schema_extra={"identity": False},
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="processes of the pool, or tasks at once under Ray. Default: one for each core",
+        json_schema_extra={"identity": False},
+    )

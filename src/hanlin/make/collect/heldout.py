@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from hanlin.core.text.documents import Row, Split
-from hanlin.make.collect.passages import cut
+from hanlin.make.collect.reading.passages import cut
 
 SINGLE_GROUP_PARTS = 8
 """A corpus of one document only is cut into about this many passages, so that one can be held out."""
@@ -26,28 +26,33 @@ class Assignment:
 
     def __init__(self, seed: int, share: float):
         self.seed, self.share = seed, share
-        self._lowest: tuple[float, str] = (2.0, "")
-        self._highest: tuple[float, str] = (-1.0, "")
+        self.ends: list[tuple[float, str]] = []
+        """The groups with the lowest and the highest place, where there was one."""
 
     def split_of(self, row: Row) -> Split:
         if row.reason:
             return "rejected"
         key = place(row.group, self.seed)
-        self._lowest = min(self._lowest, (key, row.group))
-        self._highest = max(self._highest, (key, row.group))
+        self.note([(key, row.group)])
         return "heldout" if key < self.share else "train"
+
+    def note(self, places: Iterable[tuple[float, str]]) -> None:
+        """Groups that were seen, here or elsewhere: only the first and the last of them are remembered."""
+        ends = [*self.ends, *map(tuple, places)]
+        self.ends = [min(ends), max(ends)] if ends else []
 
     @property
     def single_group(self) -> bool:
-        return self._lowest == self._highest
+        return bool(self.ends) and self.ends[0] == self.ends[1]
 
     def settle(self) -> dict[str, Split]:
         """Groups to move: {} if both splits have rows already, or if nothing is to be held out."""
-        if self.share == 0 or self.single_group or self._highest[0] < 0:
+        if self.share == 0 or self.single_group or not self.ends:
             return {}
-        if self._lowest[0] >= self.share:
-            return {self._lowest[1]: "heldout"}
-        return {self._highest[1]: "train"} if self._highest[0] < self.share else {}
+        (lowest, first), (highest, last) = self.ends
+        if lowest >= self.share:
+            return {first: "heldout"}
+        return {last: "train"} if highest < self.share else {}
 
 
 def cut_single_group(rows: Sequence[Row]) -> Iterator[Row]:
@@ -70,13 +75,12 @@ def assign(rows: Iterable[Row], assignment: Assignment) -> list[tuple[Row, Split
     return [(row, moved.get(row.group, split)) for row, split in placed]
 
 
-def split_before_end(rows: Sequence[Row], share: float) -> Iterator[tuple[Row, Split]]:
-    """Rows with their split: the last `share` of all characters is held out.
+def split_before_end(rows: Iterable[Row], characters: int, share: float) -> Iterator[tuple[Row, Split]]:
+    """Rows with their split: the last `share` of all `characters` is held out.
 
     A document across the border is cut there, into two groups. A conversation across it, and what belongs to a group
     that began before it, is trained on.
     """
-    characters = sum(row.characters for row in rows)
     border = characters - round(characters * share)
     begun: set[str] = set()
     end = 0

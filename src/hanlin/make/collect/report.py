@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hanlin.core.text.documents import KEPT, Row, Split, read_rows
 from hanlin.core.text.script import ScriptCount, count_script
-from hanlin.make.collect.read import Reading
+from hanlin.make.collect.pipeline.stages import Count
+from hanlin.make.collect.reading.walk import Source
 
 _NUM_SAMPLES = 5
 _SAMPLE_CHARS = 160
 
 
-def summarise(corpus: Path, readings: list[Reading]) -> dict[str, Any]:
+def summarise(corpus: Path, sources: Sequence[Source], counts: Sequence[Count]) -> dict[str, Any]:
     """Figures of a written corpus. Characters, scripts and samples are of kept rows only."""
     tally = _Tally()
     for split in KEPT:
@@ -24,13 +26,14 @@ def summarise(corpus: Path, readings: list[Reading]) -> dict[str, Any]:
     dropped = Counter(reason_name(row) for row in read_rows(corpus, "rejected"))
     return {
         "kind": tally.kind,
-        "rows_read": sum(reading.rows for reading in readings),
+        "rows_read": counts[0].rows_in,
         "splits": {split: dict(tally.splits[split]) for split in KEPT},
         "dropped": dict(dropped.most_common()),
         "types": {name: dict(counts) for name, counts in sorted(tally.types.items())},
         "decades": {name: dict(counts) for name, counts in sorted(tally.decades.items())},
         "script": _script_figures(tally.script, tally.script_rows),
-        "sources": [asdict(reading) for reading in readings],
+        "sources": [asdict(source) for source in sources],
+        "steps": [asdict(count) for count in counts],
         "samples": tally.samples,
     }
 

@@ -10,7 +10,7 @@ from samples import assistant, system, user
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import silent
-from hanlin.make.collect import court, jsonl, plain
+from hanlin.make.collect.reading import court, jsonl, plain
 
 
 def read_lines(tmp_path, *lines, name="rows.jsonl"):

@@ -12,7 +12,7 @@ from hanlin.core.text.documents import Row
 from hanlin.make.collect.clean import clean_text, judge
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, place, split_before_end
-from hanlin.make.collect.passages import cut
+from hanlin.make.collect.reading.passages import cut
 
 texts = st.text(st.sampled_from("字句。！？\n .ab") | st.characters(), max_size=400)
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.plain import not_text
+from hanlin.make.collect.reading.plain import not_text
+from hanlin.make.collect.reading.reader import Reading
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 
@@ -46,20 +48,59 @@ class _Refused(Exception):
     """Why a well-formed line can't become a conversation."""
 
 
-def read(path: Path, name: str) -> Iterator[Row]:
-    """Rows of a .jsonl or .json file. Raises HanlinError with file and line for broken JSON and unknown layouts."""
-    if path.suffix.lower() == ".json":
-        yield from _read_json(path, name)
+def read(path: Path, name: str, reading: Reading, span: Span | None = None) -> Iterator[Row]:
+    """Rows of a .jsonl or .json file; of a `span` of its lines alone, where one is given. Raises HanlinError with file
+    and line for broken JSON and unknown layouts."""
+    if name.lower().endswith(".json"):
+        yield from _read_json(path, name, reading)
         return
+    span = span or Span(0, path.stat().st_size, 1)
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+        lines.seek(span.start)
+        number = span.first_line
+        while lines.tell() < span.end and (line := lines.readline()):
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
             if line.strip():
-                yield _row(_parse(line, path, number), f"{name}:{number}", f"{path}, line {number}")
+                yield _one(line, path, number, f"{name}:{number}", reading)
+            number += 1
 
 
-def _read_json(path: Path, name: str) -> Iterator[Row]:
+def _one(line: bytes, path: Path, number: int, row_id: str, reading: Reading) -> Row:
+    try:
+        return _row(_parse(line, path, number), row_id, f"{path}, line {number}")
+    except HanlinError as error:
+        return reading.wrong(error, row_id)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Whole lines of a file: bytes start to end, the first of them line number `first_line`."""
+
+    start: int
+    end: int
+    first_line: int
+
+
+def spans(path: Path, least_bytes: int) -> list[Span]:
+    """The file as spans of whole lines with at least `least_bytes` each."""
+    found, start, first, line = [], 0, 1, 1
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            end = file.tell()
+            tail = block.rfind(b"\n") + 1
+            border = end - len(block) + tail
+            if tail and border - start >= least_bytes:
+                upto = line + block.count(b"\n")
+                found.append(Span(start, border, first))
+                start, first = border, upto
+            line += block.count(b"\n")
+        if file.tell() > start or not found:
+            found.append(Span(start, file.tell(), first))
+    return found
+
+
+def _read_json(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     """An array of objects, or JSON Lines under the name .json."""
     if path.stat().st_size > MAX_JSON_BYTES:
         raise HanlinError(
@@ -76,10 +117,14 @@ def _read_json(path: Path, name: str) -> Iterator[Row]:
         if not lines or not _is_object(lines[0][1]) or len(lines) == 1:
             raise error from None
         for number, line in lines:
-            yield _row(_parse(line, path, number), f"{name}:{number}", f"{path}, line {number}")
+            yield _one(line, path, number, f"{name}:{number}", reading)
         return
     for number, value in enumerate(values if isinstance(values, list) else [values], start=1):
-        yield _row(value, f"{name}[{number}]", f"{path}, object {number}")
+        row_id = f"{name}[{number}]"
+        try:
+            yield _row(value, row_id, f"{path}, object {number}")
+        except HanlinError as error:
+            yield reading.wrong(error, row_id)
 
 
 def _is_object(line: bytes) -> bool:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.passages import cut
+from hanlin.make.collect.reading.reader import Reading
 
 SUFFIXES = (".txt", ".md", ".markdown")
 
@@ -19,14 +18,16 @@ _FREQUENT_LEAD_BYTE = 0xC6
 _LEAST_FREQUENT_SHARE = 0.9
 
 
-def read(path: Path, name: str, passage_chars: int, emit: Emit) -> Iterator[Row]:
-    """Rows of one file; `name` goes into their ids. Raises HanlinError with file and byte if it is not text."""
-    text, encoding = decode(path.read_bytes(), path)
+def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
+    """Rows of one file. Raises HanlinError with file and byte if it is not text."""
+    try:
+        text, encoding = decode(path.read_bytes(), path)
+    except HanlinError as error:
+        yield reading.wrong(error, name)
+        return
     if encoding not in ("utf-8", "utf-8-sig"):
-        emit("note", text=f"{path} is not UTF-8; read as {encoding}.")
-    passages = cut(text.replace("\r\n", "\n"), passage_chars) or [""]
-    for number, passage in enumerate(passages, start=1):
-        yield Row(id=f"{name}#{number}" if len(passages) > 1 else name, text=passage, type="document")
+        reading.note(f"{path} is not UTF-8; read as {encoding}.")
+    yield from reading.documents(name, text)
 
 
 def decode(data: bytes, path: Path) -> tuple[str, str]:

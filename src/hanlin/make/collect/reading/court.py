@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.documents import Kind, Row
+from hanlin.core.text.documents import Row
+from hanlin.make.collect.reading.reader import Reading
 
 OLD, NEW, OPINIONS = FILES = ("old_cases.json", "new_cases.json", "opinions.zip")
 
@@ -34,13 +35,16 @@ _SIGNATURES = re.compile(r"\n\s*大法官會議主席[\s　].*\Z", re.DOTALL)
 _QUESTION_MARK = re.compile("[？?]")
 
 
-def is_court(files: Mapping[str, Path]) -> bool:
-    """Whether a folder's files (or a single file) are the court's, by their names."""
-    return set(FILES) <= set(files) or (len(files) == 1 and set(files) <= set(FILES))
+def recognises(files: Mapping[str, Path]) -> set[str]:
+    """The court's files among a folder's (or the single file), by their names; none where they aren't all there."""
+    is_court = set(FILES) <= set(files) or (len(files) == 1 and set(files) <= set(FILES))
+    return set(FILES) & set(files) if is_court else set()
 
 
-def read(files: Mapping[str, Path], kind: Kind) -> Iterator[tuple[str, Row]]:
-    """(file name, row) of every document, or of every question and holding. Raises HanlinError for another layout."""
+def read(files: Mapping[str, Path], reading: Reading) -> Iterator[tuple[str, Row]]:
+    """(file name, row) of every document; with rows=chat, of every question and holding. Raises HanlinError for
+    another layout."""
+    kind = "chat" if reading.config.rows == "chat" else "text"
     old = _cases(files[OLD]) if OLD in files else {}
     new = _cases(files[NEW]) if NEW in files else {}
     if kind == "chat":

@@ -1,0 +1,84 @@
+"""Who does the work. An engine maps a function over tasks; both are plain values that travel between processes.
+
+Results come as they are finished, in any order. The work of a task is a file of its own, so engines differ in speed only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from hanlin.core.run.errors import HanlinError
+
+Task = TypeVar("Task")
+Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+"""map(function, tasks): the results in any order."""
+
+LEAST_POOL_BYTES = 64 * 2**20
+"""Below that the processes' start takes longer than what they save."""
+
+
+@contextmanager
+def engine(kind: str, workers: int | None, input_bytes: int) -> Iterator[Map]:
+    """The engine for `engine=` and `workers=`. Raises HanlinError where Ray is asked for and not installed."""
+    workers = workers or os.cpu_count() or 1
+    if kind == "auto":
+        kind = "pool" if workers > 1 and input_bytes >= LEAST_POOL_BYTES else "one"
+    if kind == "one":
+        yield map
+    elif kind == "pool":
+        with _pool(workers) as mapping:
+            yield mapping
+    else:
+        from hanlin.make.collect.pipeline.ray_engine import ray_map
+
+        with ray_map(workers) as mapping:
+            yield mapping
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Map]:
+    """Processes that start anew (nothing is inherited), leave Ctrl-C to the main one, and end when it does."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+
+    def mapping(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        futures = [pool.submit(function, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenPipeError as error:
+            raise _worker_died() from error
+
+    try:
+        yield mapping
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _worker_died() -> HanlinError:
+    return HanlinError(
+        "A worker process ended without a word, as happens when memory runs out.",
+        "enough memory for all workers",
+        "run the same command again with fewer workers: workers=1",
+        "docs/scale.md",
+    )

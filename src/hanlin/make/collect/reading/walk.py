@@ -1,0 +1,165 @@
+"""What the sources hold, as units of work: each is read by one process, and all units in order are the sources."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hanlin.core.run.artifact import Artifact
+from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.sources import source_files
+from hanlin.core.text.documents import KEPT, Row, read_file, split_files
+from hanlin.make.collect.reading import jsonl
+from hanlin.make.collect.reading.reader import Reading, reader_of, suffixes
+
+COLLECTIONS = ("court",)
+"""Modules of this folder that know a whole folder by its files' names. They have
+
+def recognises(files: Mapping[str, Path]) -> set[str]      the files it reads; all others of the folder are left out
+def read(files, reading) -> Iterator[tuple[str, Row]]      (file name, row)
+"""
+
+UNIT_BYTES = 32 * 2**20
+"""Small files are read together up to this size; files of lines are cut into spans of it."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Files of one source that one process reads.
+
+    reader: "" for files by their suffix, else a collection's name, or "corpus"
+    span: the part of the only file, None for all of it
+    """
+
+    number: int
+    source: int
+    reader: str
+    files: tuple[tuple[str, Path], ...]
+    span: jsonl.Span | None = None
+
+    @property
+    def name(self) -> str:
+        return f"u{self.number:06d}"
+
+
+@dataclass
+class Source:
+    """One source, for the report. skipped: files that no reader knows, by their suffix."""
+
+    address: str
+    is_folder: bool
+    licence: str = ""
+    files: int = 0
+    rows: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    num_notes: int = 0
+
+
+def plan(artifacts: list[Artifact]) -> tuple[list[Source], list[Unit]]:
+    """The sources and their units, in order. Raises HanlinError for a source in which nothing can be read."""
+    sources: list[Source] = []
+    units: list[Unit] = []
+    for number, artifact in enumerate(artifacts):
+        source = Source(_address(artifact), artifact.path.is_dir(), artifact.licence)
+        sources.append(source)
+        for reader, files, span in _parts(artifact, source):
+            units.append(Unit(len(units), number, reader, tuple(files.items()), span))
+    return sources, units
+
+
+def read_unit(unit: Unit, source: Source, reading: Reading) -> Iterator[Row]:
+    """The rows of a unit, each with its source, and an id that is its own among all sources'."""
+    for file_name, row in _rows(unit, reading):
+        row_id = row.id if unit.source == 0 else f"{unit.source}/{row.id}"
+        yield replace(row, id=row_id, source=row.source or _source_name(source, file_name))
+
+
+Part = tuple[str, dict[str, Path], jsonl.Span | None]
+
+
+def _parts(artifact: Artifact, source: Source) -> Iterator[Part]:
+    if artifact.kind == "corpus":
+        for split in KEPT:
+            for path in split_files(artifact, split):
+                source.files += 1
+                yield "corpus", {path.name: path}, None
+        return
+    root = artifact.path if source.is_folder else artifact.path.parent
+    files = {path.relative_to(root).as_posix(): path for path in source_files(artifact.path)}
+    for collection in COLLECTIONS:
+        if known := _collection(collection).recognises(files):
+            source.files = len(known)
+            # Such a folder holds other files that are left out on purpose: those go by their names.
+            source.skipped = dict(Counter(name for name in files if name not in known).most_common())
+            yield collection, {name: path for name, path in files.items() if name in known}, None
+            return
+    readable = {name: path for name, path in files.items() if reader_of(name)}
+    source.files = len(readable)
+    unknown = (Path(name).suffix.lower() or name for name in files if name not in readable)
+    source.skipped = dict(Counter(unknown).most_common())
+    if not readable:
+        raise _nothing_readable(artifact.path, source)
+    yield from _by_size(readable)
+
+
+def _by_size(files: Mapping[str, Path]) -> Iterator[Part]:
+    """Neighbours together up to UNIT_BYTES; a large file of lines in spans."""
+    group: dict[str, Path] = {}
+    size = 0
+    for name, path in files.items():
+        bytes_here = path.stat().st_size
+        if group and size + bytes_here > UNIT_BYTES:
+            yield "", group, None
+            group, size = {}, 0
+        if bytes_here > 2 * UNIT_BYTES and name.lower().endswith((".jsonl", ".ndjson")):
+            for span in jsonl.spans(path, UNIT_BYTES):
+                yield "", {name: path}, span
+            continue
+        group[name] = path
+        size += bytes_here
+    if group:
+        yield "", group, None
+
+
+def _rows(unit: Unit, reading: Reading) -> Iterator[tuple[str, Row]]:
+    if unit.reader == "corpus":
+        for name, path in unit.files:
+            for row in read_file(path):
+                yield name, row
+    elif unit.reader:
+        yield from _collection(unit.reader).read(dict(unit.files), reading)
+    elif unit.span is not None:
+        ((name, path),) = unit.files
+        for row in jsonl.read(path, name, reading, unit.span):
+            yield name, row
+    else:
+        for name, path in unit.files:
+            for row in reading.file(path, name):
+                yield name, row
+
+
+def _collection(name: str):
+    return importlib.import_module(f"{__package__}.{name}")
+
+
+def _address(artifact: Artifact) -> str:
+    """The address as a person writes it: without the pin, which the manifest keeps."""
+    return artifact.address.partition("#sha256=")[0] or str(artifact.path)
+
+
+def _source_name(source: Source, file_name: str) -> str:
+    return f"{source.address.rstrip('/')}/{file_name}" if source.is_folder else source.address
+
+
+def _nothing_readable(path: Path, source: Source) -> HanlinError:
+    found = ", ".join(f"{count} × {suffix}" for suffix, count in list(source.skipped.items())[:8]) or "no files"
+    return HanlinError(
+        f"{path} holds nothing that can be read ({found}).",
+        f"files ending in {', '.join(suffixes())}",
+        "convert the files to one of these, or give another folder",
+        "src/hanlin/make/collect/README.md",
+    )
