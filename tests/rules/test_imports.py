@@ -81,7 +81,7 @@ def test_every_folder_is_in_the_plan() -> None:
         ("core.connect.remote", "core.text.messages", True),
         ("core.connect.remote", "core.generate.sampling", False),
         ("core.generate.stream", "core.train.fit", True),
-        ("make.tokenize.run", "make.collect.clean", False),
+        ("make.tokenize.run", "make.collect.intake", False),
         ("make.tokenize.run", "make.tokenize.bpe", True),
         ("shape.finetune.run", "make.tokenize.bpe", True),
         ("make.tokenize.bpe", "shape.finetune.run", False),

@@ -124,7 +124,7 @@ class Rehearsal:
             named = split_values(step.room, step.values)[0]
             made = {need: open_artifact(self.made[need].path, verify=False) for need in step.needs}
             inputs = open_inputs(step.room, named, place, made, ())
-            options = real_options(step).model_dump(mode="json")
+            options = real_options(step).identity()
             if found.id == content_id(step.room.name, step.room.version, options, inputs):
                 self.made[step.name] = Made(str(place), found.kind, found.manifest.metrics if found.manifest else {})
                 self.real.add(step.name)

@@ -165,7 +165,7 @@ def count_rows(corpus: Artifact | Path | str, split: Split) -> int:
 
 
 def corpus_kind(corpus: Artifact | Path | str) -> Kind:
-    """What the corpus holds: documents (text), conversations (chat) or preferences. Raises HanlinError for an empty corpus."""
+    """What the corpus holds: documents, conversations or preferences. Raises HanlinError for an empty corpus."""
     for split in KEPT:
         for row in read_rows(corpus, split):
             return row.kind

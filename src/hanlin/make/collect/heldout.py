@@ -38,7 +38,7 @@ class Assignment:
 
     def note(self, places: Iterable[tuple[float, str]]) -> None:
         """Groups that were seen, here or elsewhere: only the first and the last of them are remembered."""
-        ends = [*self.ends, *map(tuple, places)]
+        ends = [*self.ends, *((place, group) for place, group in places)]
         self.ends = [min(ends), max(ends)] if ends else []
 
     @property

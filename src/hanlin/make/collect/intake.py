@@ -30,7 +30,7 @@ def clean_row(row: Row) -> Row:
     labels: dict[str, Any] = {
         name: _INVISIBLE.sub("", getattr(row, name)) for name in ("id", "source", "type", "group", "reason", "language")
     }
-    conversations = {name: tuple(map(_clean, getattr(row, name))) for name in ("messages", "chosen", "rejected")}
+    conversations: dict[str, Any] = {name: tuple(map(_clean, getattr(row, name))) for name in ("messages", "chosen", "rejected")}
     return replace(
         row,
         text=clean_text(row.text),

@@ -9,8 +9,13 @@ from court_files import write_court
 from samples import assistant, system, user
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.run.events import silent
+from hanlin.make.collect.config import Collect
 from hanlin.make.collect.reading import court, jsonl, plain
+from hanlin.make.collect.reading.reader import Reading
+
+
+def reading(**options):
+    return Reading(Collect(**options))
 
 
 def read_lines(tmp_path, *lines, name="rows.jsonl"):
@@ -19,7 +24,7 @@ def read_lines(tmp_path, *lines, name="rows.jsonl"):
         "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines),
         encoding="utf-8",
     )
-    return list(jsonl.read(path, name))
+    return list(jsonl.read(path, name, reading()))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp950"])
@@ -27,17 +32,17 @@ def test_text_encodings(tmp_path, encoding):
     text = "臺灣最高的山是玉山。\n海拔三千九百五十二公尺。"
     path = tmp_path / "山.txt"
     path.write_bytes(text.encode(encoding))
-    notes = []
-    [row] = plain.read(path, "山.txt", 4000, lambda kind, **fields: notes.append(fields["text"]))
+    heard = reading()
+    [row] = plain.read(path, "山.txt", heard)
     assert row.text == text
-    assert bool(notes) == (encoding in ("utf-16", "cp950"))
+    assert bool(heard.notes) == (encoding in ("utf-16", "cp950"))
 
 
 def test_bytes_that_are_no_text_are_named_by_line_and_byte(tmp_path):
     path = tmp_path / "bad.txt"
     path.write_bytes("第一行\n".encode() + b"\xff\xff")
     with pytest.raises(HanlinError, match=r"bad\.txt, line 2: byte 10 \(0xff\) is not utf-8"):
-        list(plain.read(path, "bad.txt", 4000, silent))
+        list(plain.read(path, "bad.txt", reading()))
 
 
 @pytest.mark.parametrize(
@@ -47,12 +52,12 @@ def test_other_encodings_are_not_taken_for_big5(tmp_path, text, encoding):
     damaged = text.encode(encoding)[:-1] if encoding == "utf-8" else text.encode(encoding)
     (tmp_path / "a.txt").write_bytes(damaged)
     with pytest.raises(HanlinError, match="is not utf-8"):
-        list(plain.read(tmp_path / "a.txt", "a.txt", 4000, silent))
+        list(plain.read(tmp_path / "a.txt", "a.txt", reading()))
 
 
 def test_a_long_file_becomes_passages(tmp_path):
     (tmp_path / "long.md").write_text("\r\n\r\n".join(["段落" * 100] * 10), encoding="utf-8", newline="")
-    rows = list(plain.read(tmp_path / "long.md", "long.md", 500, silent))
+    rows = list(plain.read(tmp_path / "long.md", "long.md", reading(passage_chars=500)))
     assert [row.id for row in rows][:2] == ["long.md#1", "long.md#2"]
     assert all(row.text.strip().count("\n\n") == 1 for row in rows)
 
@@ -99,7 +104,7 @@ def test_a_broken_line_names_file_and_line(tmp_path, broken):
 def test_a_line_in_another_encoding_names_file_and_line(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(b'{"text": "ok"}\n{"text": "' + "臺灣".encode("cp950") + b'"}\n')
     with pytest.raises(HanlinError, match=r"rows\.jsonl, line 2: byte 10 .* is not utf-8"):
-        list(jsonl.read(tmp_path / "rows.jsonl", "rows.jsonl"))
+        list(jsonl.read(tmp_path / "rows.jsonl", "rows.jsonl", reading()))
 
 
 def test_an_unknown_layout_names_line_keys_and_known_layouts(tmp_path):
@@ -148,7 +153,7 @@ def test_json_arrays_objects_and_lines(tmp_path):
 
 def test_court_documents(tmp_path):
     files = write_court(tmp_path)
-    rows = {row.id: (name, row) for name, row in court.read(files, "text")}
+    rows = {row.id: (name, row) for name, row in court.read(files, reading())}
     name, interpretation = rows["interpretation/2"]
     assert name == "old_cases.json"
     assert interpretation.text.startswith("釋字第2號【某案】\n\n爭點\n第二題？\n\n解釋文\n第二號的解釋。\n\n理由書\n")
@@ -161,15 +166,15 @@ def test_court_documents(tmp_path):
 
 
 def test_court_questions_lose_the_signatures(tmp_path):
-    rows = [row for _, row in court.read(write_court(tmp_path), "chat")]
+    rows = [row for _, row in court.read(write_court(tmp_path), reading(rows="chat"))]
     assert rows[0].messages == (user("第一題？"), assistant("第一號的解釋。"))
     assert [row.reason for row in rows] == ["", "", "not a question"]
 
 
 def test_court_opinions_alone_take_their_case_from_the_name(tmp_path):
     files = {"opinions.zip": write_court(tmp_path)["opinions.zip"]}
-    assert court.is_court(files)
-    facts = {row.id: (row.group, row.year) for _, row in court.read(files, "text")}
+    assert court.recognises(files) == set(files)
+    facts = {row.id: (row.group, row.year) for _, row in court.read(files, reading())}
     assert facts == {
         "opinion/2#1": ("釋字第2號", None),
         "opinion/111_1#1": ("111年憲判字第1號", 2022),
@@ -181,13 +186,13 @@ def test_court_files_of_another_layout_and_size(tmp_path, monkeypatch):
     files = write_court(tmp_path)
     monkeypatch.setattr(court, "MAX_UNPACKED_BYTES", 100)
     with pytest.raises(HanlinError, match="would unpack to"):
-        list(court.read(files, "text"))
+        list(court.read(files, reading()))
     files["opinions.zip"].write_bytes(b"PK not a zip")
     with pytest.raises(HanlinError, match="not a readable archive"):
-        list(court.read(files, "text"))
+        list(court.read(files, reading()))
     files["old_cases.json"].write_text('["something else"]', encoding="utf-8")
     with pytest.raises(HanlinError, match=r"old_cases\.json is not laid out as"):
-        list(court.read(files, "text"))
+        list(court.read(files, reading()))
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,20 @@ def test_default_corpus(tmp_path):
     assert chat["rows"] == 812 and chat["heldout_rows"] > 0
     held = [{row.group for row in read_rows(tmp_path / name, "heldout")} for name in ("text", "chat")]
     assert held[1] <= held[0]
+
+
+def test_reasons_of_the_whole_way(tmp_path):
+    lines = [
+        {"text": "這份文件 有十個字以上。"},
+        {"text": "這份文件\n\n有十個字以上。"},
+        {"instruction": "問題？", "output": "回答。"},
+    ]
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    collect(tmp_path / "corpus", tmp_path / "my.jsonl", rows="text", heldout_share=0)
+    assert {row.id: row.reason for row in rows_of(tmp_path / "corpus", "train", "rejected")} == {
+        "my.jsonl:1": "",
+        "my.jsonl:2": "duplicate: my.jsonl:1",
+        "my.jsonl:3": "other kind: chat, rows=text was asked for",
+    }
+    with pytest.raises(HanlinError, match="my.jsonl:1 is a document, my.jsonl:3 is a conversation"):
+        collect(tmp_path / "mixed", tmp_path / "my.jsonl")

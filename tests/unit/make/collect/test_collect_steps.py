@@ -7,18 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import assistant, user
 
-from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.clean import clean_text, judge
-from hanlin.make.collect.config import Collect
 from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, place, split_before_end
+from hanlin.make.collect.intake import clean_text, take_in
 from hanlin.make.collect.reading.passages import cut
 
 texts = st.text(st.sampled_from("字句。！？\n .ab") | st.characters(), max_size=400)
-
-
-def judged(*rows, **options):
-    return list(judge(rows, Collect(**options)))
 
 
 @pytest.mark.parametrize(
@@ -44,40 +38,21 @@ def test_cleaning_twice_changes_nothing_and_fits_utf8(text):
 
 
 def test_reasons():
-    rows = judged(
+    first = (user("問"), assistant("答"))
+    rows = [
         Row("1", text=" \n "),
         Row("2", text="太短"),
         Row("3", text="這份文件 有十個字以上。"),
-        Row("4", text="這份文件\n\n有十個字以上。"),
-        Row("5", messages=(user("問"), assistant("答"))),
-        Row("6", text="讀取時就被拒絕了的文件。", reason="broken"),
-        rows="text",
-    )
-    assert [row.reason for row in rows] == [
-        "empty",
-        "too short: 2 characters",
-        "",
-        "duplicate: 3",
-        "other kind: chat, rows=text was asked for",
-        "broken",
+        Row("4", text="讀取時就被拒絕了的文件。", reason="broken"),
+        Row("5", messages=first),
+        Row("6", messages=(user("問"),)),
+        Row("7", messages=(user("問"), assistant(" "))),
+        Row("8", messages=(user("問"),), chosen=(assistant("好"),), rejected=(assistant("壞"),)),
+        Row("9", chosen=(assistant("好"),)),
     ]
-    assert rows[2].script == "Hant" and rows[2].group
-
-
-def test_reasons_of_conversations():
-    first = (user("問"), assistant("答"))
-    rows = judged(
-        Row("1", messages=first),
-        Row("2", messages=first),
-        Row("3", messages=(user("問"),)),
-        Row("4", messages=(user("問"), assistant(" "))),
-    )
-    assert [row.reason for row in rows] == ["", "duplicate: 1", "no reply", "empty message"]
-
-
-def test_two_kinds_without_a_choice_are_refused():
-    with pytest.raises(HanlinError, match="b:1 is a conversation, a is a document"):
-        judged(Row("a", text="十個字以上的一份文件。"), Row("b:1", messages=(user("問"), assistant("答"))))
+    reasons = ["empty", "too short: 2 characters", "", "broken", "", "no reply", "empty message", "", "no prompt"]
+    assert [take_in(row, 10).reason for row in rows] == reasons
+    assert take_in(rows[2], 10).group
 
 
 @given(texts, st.integers(10, 120))
@@ -137,8 +112,8 @@ def test_a_single_document_is_cut_and_a_single_conversation_is_not():
 @given(st.lists(st.text("甲乙 ", max_size=30), min_size=1, max_size=8), st.sampled_from([0.0, 0.1, 0.5]))
 def test_the_end_of_all_text_is_held_out_to_the_character(texts, share):
     rows = [Row(str(i), text=text, group=str(i)) for i, text in enumerate(texts)]
-    placed = list(split_before_end(rows, share))
     whole = "".join(texts)
+    placed = list(split_before_end(rows, len(whole), share))
     held = round(len(whole) * share)
     for split, expected in (("train", whole[: len(whole) - held]), ("heldout", whole[len(whole) - held :])):
         assert "".join(row.text for row, side in placed if side == split) == expected
@@ -149,5 +124,6 @@ def test_the_end_of_all_text_is_held_out_to_the_character(texts, share):
 def test_conversations_and_groups_at_the_border_are_trained_on():
     talk = Row("c", messages=(user("問" * 6), assistant("答" * 6)), group="c")
     same, last = Row("e", text="在訓練裡已有的", group="a"), Row("z", text="在界線之後的文", group="z")
-    placed = list(split_before_end([Row("a", text="很短", group="a"), talk, same, last], 0.5))
+    rows = [Row("a", text="很短", group="a"), talk, same, last]
+    placed = list(split_before_end(rows, sum(row.characters for row in rows), 0.5))
     assert [split for _, split in placed] == ["train", "train", "train", "heldout"]

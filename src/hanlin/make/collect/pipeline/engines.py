@@ -1,6 +1,7 @@
 """Who does the work. An engine maps a function over tasks; both are plain values that travel between processes.
 
-Results come as they are finished, in any order. The work of a task is a file of its own, so engines differ in speed only.
+Results come as they are finished, in any order. What a task makes is a file of its own, so engines differ in speed
+alone.
 """
 
 from __future__ import annotations

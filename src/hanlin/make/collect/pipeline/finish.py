@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,7 @@ def finish(config: Collect, shards: Sequence[Path], out: Path, mapping: Map, emi
     elif config.heldout == "end":
         kept = (row for row in _all_rows(shards, config, kind) if not row.reason)
         placed = split_before_end(kept, seen["characters"][kind], config.heldout_share)
-        dropped = ((row, "rejected") for row in _all_rows(shards, config, kind) if row.reason)
-        _write(out, None, [*placed, *dropped])
+        _write(out, None, chain(placed, _rejected(_all_rows(shards, config, kind))))
     elif share and assignment.single_group:
         _write(out, None, _cut(list(_all_rows(shards, config, kind)), assignment, emit))
     else:
@@ -121,7 +121,13 @@ def _cut(rows: Sequence[Row], assignment: Assignment, emit: Emit) -> list[tuple[
     held = sum(split == "heldout" for _, split in placed)
     done = f"cut into {len(pieces)} passages, {held} of them held out" if held else "too short to hold anything out"
     emit("note", text=f"The sources hold one document only: {done}.")
-    return [*placed, *((row, "rejected") for row in rows if row.reason)]
+    return [*placed, *_rejected(rows)]
+
+
+def _rejected(rows: Iterable[Row]) -> Iterator[tuple[Row, Split]]:
+    for row in rows:
+        if row.reason:
+            yield row, "rejected"
 
 
 def _write(out: Path, number: int | None, placed: Iterable[tuple[Row, Split]]) -> None:

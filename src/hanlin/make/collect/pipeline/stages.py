@@ -99,6 +99,7 @@ def process(job: Job, units: Sequence[Unit], mapping: Map, emit: Emit) -> Proces
     counts = {"read": Count("read")} | {f"{number}": Count(step.step) for number, step in enumerate(job.config.steps)}
     begun = max((s.number for s in stages if (_folder(job, s) / "done.json").exists()), default=0)
     shards: list[tuple[str, int]] = []
+    done: dict[str, Any] | None = None
     for stage in stages[begun:]:
         folder = _folder(job, stage)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,13 +108,15 @@ def process(job: Job, units: Sequence[Unit], mapping: Map, emit: Emit) -> Proces
                 facts = _read_all(job, stage, units, mapping, emit)
             else:
                 facts = _pass_all(job, stage, shards, mapping, emit)
-            done = _summary(facts, job.sources, read_facts(_before(job, stage) / "done.json") if stage.number else None)
+            earlier = read_facts(_before(job, stage) / "done.json") if stage.number else None
+            done = _summary(facts, job.sources, earlier)
             write_json(folder / "done.json", done)
         shards = [(name, source) for name, source in done["shards"]]
         if stage.number:
             shutil.rmtree(_before(job, stage), ignore_errors=True)
         if stage.ends is not None:
             _decide(job, stage, [name for name, _ in shards], emit)
+    assert done is not None
     for name, count in done["counts"].items():
         counts[name].add(count)
     for source, seen in zip(job.sources, done["sources"]):
@@ -127,7 +130,9 @@ def process(job: Job, units: Sequence[Unit], mapping: Map, emit: Emit) -> Proces
 
 
 def _stages(steps: Sequence[RowStep | Survey]) -> Iterator[Stage]:
-    begins, inside, number = None, [], 0
+    begins: int | None = None
+    inside: list[int] = []
+    number = 0
     for place, step in enumerate(steps):
         if isinstance(step, Survey):
             yield Stage(number, begins, tuple(inside), place)

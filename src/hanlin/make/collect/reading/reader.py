@@ -5,8 +5,8 @@ A reader is a module of this folder with
     SUFFIXES: tuple[str, ...]                                             the names it knows, in small letters
     def read(path: Path, name: str, reading: Reading) -> Iterator[Row]    the rows of one file
 
-`path` is where the bytes lie, `name` how people know the file ("reports/2024.zip!a.pdf"): it goes into ids and messages.
-A reader keeps no more than one document in memory where its format allows, and never raises anything but HanlinError:
+`path` is where the bytes lie, `name` how people know the file ("reports/2024.zip!a.pdf"): it goes into ids and
+messages. A reader keeps no more than one document in memory where its format allows, and never raises anything but HanlinError:
 what can't be read becomes a rejected row (`unreadable`) or, in files of rows, an error with its place (`wrong`).
 """
 
