@@ -14,12 +14,12 @@ import pytest
 from hanlin.columns import display_width
 from hanlin.core.run.artifact import Manifest, write_json, write_manifest
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.run.numbers import count, duration
 from hanlin.report import summary_lines, write_report
 from hanlin.report.curve import alert_lines, draw_curve, draw_rates
 from hanlin.report.facts import read_run
 from hanlin.report.history import read_samples
 from hanlin.report.markdown import plain
-from hanlin.report.numbers import count, duration
 from hanlin.report.plotting import Curve, ticks
 from hanlin.report.stages import tell_all
 from hanlin.report.table import before_after

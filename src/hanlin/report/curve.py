@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from hanlin.core.run.numbers import count
 from hanlin.report.history import By, History, Measure
-from hanlin.report.numbers import count
 from hanlin.report.plotting import Axis, Bin, Curve, Point, bins, labels, num_bins, numbers, x_axis_of, y_axis_of
 
 LEFT, TOP, BOTTOM = 44, 24, 40

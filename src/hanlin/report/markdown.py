@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from html import escape
 
 from hanlin.columns import one_line
+from hanlin.core.run.numbers import choices, duration, percent
 from hanlin.report import texts
 from hanlin.report.curve import alert_lines
 from hanlin.report.facts import Run, Step, read_replies
 from hanlin.report.history import History, read_samples
-from hanlin.report.numbers import choices, duration, percent
 from hanlin.report.stages import Stage, tell_all
 from hanlin.report.table import Table, before_after
 

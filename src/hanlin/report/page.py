@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
 from hanlin.columns import one_line
 from hanlin.core.run.events import Event
+from hanlin.core.run.numbers import choices, count, duration, percent
+from hanlin.core.run.page import document, section
 from hanlin.report import texts
 from hanlin.report.curve import MEASURES, alert_lines, draw_curve
 from hanlin.report.facts import Run, Step, read_replies
 from hanlin.report.history import By, History, read_samples
-from hanlin.report.numbers import choices, count, duration, percent
 from hanlin.report.picture import draw_tall, draw_wide, stations
 from hanlin.report.stages import Stage, tell_all
 from hanlin.report.table import Table, before_after
@@ -48,22 +48,6 @@ def as_html(run: Run) -> str:
         section("接下來試試看", _next(run)),
     ]
     return document("翰林：一個語言模型的一生", [*parts, _foot(run)])
-
-
-def document(title: str, parts: Iterable[str]) -> str:
-    """A page of its own: the style inside, nothing fetched."""
-    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="zh-Hant-TW">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(filter(None, parts))
-        + "\n</main>\n</body>\n</html>\n"
-    )
-
-
-def section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{body}\n</section>" if body else ""
 
 
 def _head(run: Run, learning: History) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.run.artifact import write_atomic
+from hanlin.core.run.numbers import count, duration, percent, size
+from hanlin.core.run.page import document, section
 from hanlin.report.comparison import Comparison, Row, figure, figures_of
 from hanlin.report.curve import MEASURES, NUM_COLOURS, alert_lines, draw_curve, draw_rates
 from hanlin.report.history import By, History
-from hanlin.report.numbers import count, duration, percent, size
-from hanlin.report.page import NARROW, WIDE, curve_figure, document, sample_blocks, section
+from hanlin.report.page import NARROW, WIDE, curve_figure, sample_blocks
 from hanlin.report.record import Record, State, checkpoints
 
 STATES: dict[State, str] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hanlin.core.run.numbers import count, divergence, duration, percent, size
 from hanlin.report.facts import Run, Step
-from hanlin.report.numbers import count, divergence, duration, percent, size
 
 Figures = list[tuple[str, str]]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hanlin.columns import display_width, pad
+from hanlin.core.run.numbers import duration
 from hanlin.report.facts import Run
-from hanlin.report.numbers import duration
 from hanlin.report.stages import tell_all
 from hanlin.report.table import before_after
 

