@@ -67,7 +67,7 @@ class Job:
     folder: Path
 
     def context(self, step: int) -> Context:
-        return Context(self.inputs, self.folder / f"step-{step}", self.config.seed)
+        return Context(self.inputs, self.folder / f"step-{step}", self.config.seed, self.config)
 
     def steps(self) -> list[RowStep | Survey]:
         return made(self.folder, self.config, self.context)

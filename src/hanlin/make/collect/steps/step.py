@@ -21,12 +21,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.config import Config
 from hanlin.core.text.documents import Row
+
+if TYPE_CHECKING:
+    from hanlin.make.collect.config import Collect
 
 
 class StepOptions(Config):
@@ -37,16 +41,18 @@ class StepOptions(Config):
 
 @dataclass(frozen=True)
 class Context:
-    """What surrounds a step. inputs: of the room. work: a folder for what `prepare` leaves (this step's alone)."""
+    """What surrounds a step. inputs: of the room. work: a folder for what `prepare` leaves (this step's alone). config:
+    of the room, for steps that read other inputs as the sources are read."""
 
     inputs: Mapping[str, Artifact]
     work: Path
     seed: int = 0
+    config: Collect | None = None
 
     def all_inputs(self, name: str) -> list[Artifact]:
         """The inputs `name`, or `name.0`, `name.1`, … in order; [] where there is none."""
         found = [key for key in self.inputs if key == name or key.rpartition(".")[0] == name]
-        return [self.inputs[key] for key in sorted(found, key=lambda key: int(key.rpartition(".")[2] or 0))]
+        return [self.inputs[key] for key in sorted(found, key=lambda key: int(key.partition(".")[2] or 0))]
 
 
 RowStep = Callable[[list[Row]], Iterable[Row]]
