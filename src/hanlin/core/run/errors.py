@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import Any
 
 
 class HanlinError(ValueError):
@@ -19,6 +20,16 @@ class HanlinError(ValueError):
     def __init__(self, what: str, expected: str, do: str, more: str = "hanlin --help"):
         self.what, self.expected, self.do, self.more = what, expected, do, more
         super().__init__(f"{what}\n  expected: {expected}\n  do:       {do}\n  more:     {more}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How the error comes back whole from another process."""
+        return _again, (type(self), self.what, self.expected, self.do, self.more)
+
+
+def _again(kind: type[HanlinError], *parts: str) -> HanlinError:
+    error = kind.__new__(kind)
+    HanlinError.__init__(error, *parts)
+    return error
 
 
 class RequestError(HanlinError):

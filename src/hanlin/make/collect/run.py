@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from hanlin.make.collect.pipeline.engines import engine
 from hanlin.make.collect.pipeline.finish import finish
 from hanlin.make.collect.pipeline.stages import Count, Job, process, rows_by_reason
 from hanlin.make.collect.reading.walk import plan
-from hanlin.make.collect.report import as_markdown, metrics_of, summarise
+from hanlin.make.collect.report import as_html, as_markdown, metrics_of, summarise
 
-WORK_FOLDER = "work"
+WORK_FOLDER, FINISHED_FOLDER = "work", "work.finished"
 
 
 def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> Result:
@@ -27,6 +29,10 @@ def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> 
     """
     for leftover in out.rglob("*.tmp"):
         leftover.unlink()
+    finished = out / FINISHED_FOLDER
+    if finished.exists():  # ended while clearing away
+        shutil.rmtree(finished)
+        return Result(metrics=metrics_of(json.loads((out / "report.json").read_text(encoding="utf-8"))))
     names = sorted((name for name in inputs if name.startswith("sources.")), key=lambda name: int(name[8:]))
     sources, units = plan([inputs[name] for name in names])
     job = Job(config, inputs, tuple(sources), out / WORK_FOLDER)
@@ -36,12 +42,14 @@ def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> 
         for note in [note for source in sources for note in source.notes]:
             emit("note", text=note)
         finish(config, done.shards, out, mapping, emit)
-    if not sum(count_rows(out, split) for split in KEPT):
-        raise _nothing_left(done.counts)
-    report = summarise(out, sources, done.counts)
+        if not sum(count_rows(out, split) for split in KEPT):
+            raise _nothing_left(done.counts)
+        report = summarise(out, sources, done.counts, mapping, config.seed)
     write_json(out / "report.json", report)
     write_atomic(out / "report.md", as_markdown(report))
-    shutil.rmtree(job.folder)
+    write_atomic(out / "report.html", as_html(report))
+    os.replace(job.folder, finished)
+    shutil.rmtree(finished)
     return Result(metrics=metrics_of(report))
 
 
