@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""Nothing is fetched and no script runs, whatever a text that was not escaped should say."""
+
 
 def document(title: str, parts: Iterable[str], style: str = "") -> str:
     """The whole page. parts: HTML, empty ones are left out. style: CSS after that of all pages."""
@@ -16,6 +19,7 @@ def document(title: str, parts: Iterable[str], style: str = "") -> str:
     return (
         '<!doctype html>\n<html lang="zh-Hant-TW">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{escape(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(filter(None, parts))
         + "\n</main>\n</body>\n</html>\n"

@@ -1,0 +1,62 @@
+"""Rows on the page: documents as text, conversations as chat, preferences side by side. All of it is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from hanlin.core.run.numbers import count
+from hanlin.make.collect.report.words import LANGUAGES, ROLES, SCRIPTS
+
+
+def card(row: dict[str, Any]) -> str:
+    """One excerpt (see samples.py)."""
+    reason = f'<p class="why">{escape(row["reason"])}</p>' if row.get("reason") else ""
+    return f'<article class="row"><header>{_facts(row)}</header>{reason}{_body(row)}</article>'
+
+
+def _facts(row: dict[str, Any]) -> str:
+    facts = [
+        row.get("type", ""),
+        str(row["year"]) if row.get("year") else "",
+        SCRIPTS.get(row.get("script", ""), ""),
+        LANGUAGES.get(row["language"], row["language"]) if row.get("language") else "",
+        count(row["characters"], "字") if "characters" in row else "",
+    ]
+    likeness = f'<span class="likeness">{escape(row["likeness"])}</span>' if row.get("likeness") else ""
+    source = f'<span class="source">{escape(row["source"])}</span>' if row.get("source") else ""
+    return f"<b>{escape(row['id'])}</b>{likeness}<span>{escape('・'.join(filter(None, facts)))}</span>{source}"
+
+
+def _body(row: dict[str, Any]) -> str:
+    if row.get("kind", "text") == "text":
+        text = row.get("text", "")
+        left = row.get("characters", len(text)) - len(text)
+        return _text(text) + (f'<p class="more">…還有 {count(left, "字")}</p>' if left > 0 else "") if text else ""
+    shown = sum(len(row.get(name, ())) for name in ("messages", "chosen", "rejected"))
+    left = row.get("num_messages", shown) - shown
+    more = f'<p class="more">…還有 {left:,} 則訊息</p>' if left > 0 else ""
+    body = _conversation(row.get("messages", ()))
+    if row["kind"] == "preference":
+        sides = (("chosen", "較好的回覆"), ("rejected", "較差的回覆"))
+        columns = "".join(
+            f'<div class="{name}"><h4>{title} <small lang="en">{name}</small></h4>{_conversation(row[name])}</div>'
+            for name, title in sides
+            if row.get(name)
+        )
+        body += f'<div class="pair">{columns}</div>'
+    return body + more
+
+
+def _conversation(messages: Any) -> str:
+    said = []
+    for message in messages:
+        role = message["role"] if message["role"] in ROLES else "other"
+        calls = "".join(f"<code>{escape(call)}</code>" for call in message.get("calls", ()))
+        name = ROLES.get(message["role"], message["role"])
+        said.append(f'<li class="{role}"><span>{escape(name)}</span>{_text(message["content"])}{calls}</li>')
+    return f'<ol class="chat">{"".join(said)}</ol>' if said else ""
+
+
+def _text(text: str) -> str:
+    return f'<div class="text" dir="auto">{escape(text)}</div>' if text else ""

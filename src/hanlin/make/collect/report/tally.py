@@ -1,0 +1,134 @@
+"""One corpus file, counted. Tallies of files add up to that of the corpus, each as small whatever it counted."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hanlin.core.text.documents import KEPT, Row, Split, read_file
+from hanlin.core.text.script import ScriptCount, count_script
+from hanlin.make.collect.report.clusters import Clusters
+from hanlin.make.collect.report.findings import Findings
+from hanlin.make.collect.report.samples import Draw, draw_key, excerpt
+
+NUM_KEPT = 20
+NUM_DROPPED = 5
+"""Rows that are shown: of the kept ones, and of those dropped for each reason."""
+
+MOST_REASONS = 40
+
+LENGTHS = (0, 1, *(step * 10**power for power in range(1, 8) for step in (1, 2, 5)))
+"""Where the bins of the histogram of lengths begin, in characters: three a decade."""
+
+_BLOCK_CHARS = 1_000_000
+
+
+def _figures() -> defaultdict[str, Counter[str]]:
+    return defaultdict(Counter)
+
+
+@dataclass
+class Tally:
+    """What is counted of rows as they pass. Characters, scripts, languages and lengths are of kept rows only."""
+
+    seed: int = 0
+    kind: str = ""
+    splits: dict[str, Counter[str]] = field(
+        default_factory=lambda: {split: Counter(rows=0, characters=0) for split in KEPT}
+    )
+    types: defaultdict[str, Counter[str]] = field(default_factory=_figures)
+    decades: defaultdict[str, Counter[str]] = field(default_factory=_figures)
+    scripts: defaultdict[str, Counter[str]] = field(default_factory=_figures)
+    languages: defaultdict[str, Counter[str]] = field(default_factory=_figures)
+    lengths: Counter[int] = field(default_factory=Counter)
+    script: ScriptCount = field(default_factory=ScriptCount)
+    dropped: defaultdict[str, Counter[str]] = field(default_factory=_figures)
+    kept_findings: Findings = field(default_factory=Findings)
+    dropped_findings: Findings = field(default_factory=Findings)
+    clusters: Clusters = field(default_factory=Clusters)
+    kept_rows: Draw[dict[str, Any]] = field(default_factory=lambda: Draw(NUM_KEPT))
+    dropped_rows: dict[str, Draw[dict[str, Any]]] = field(default_factory=dict)
+
+    def note(self, row: Row, split: Split) -> None:
+        """Count a row, but for its script's characters."""
+        key = draw_key(self.seed, row.id)
+        if split == "rejected":
+            self._note_dropped(key, row)
+            return
+        figures = {"rows": 1, "characters": row.characters}
+        self.kind = self.kind or row.kind
+        self.splits[split].update(figures)
+        self.types[row.type].update({f"{split}_{name}": count for name, count in figures.items()})
+        self.decades[decade(row)].update(figures)
+        self.scripts[row.script].update(figures)
+        self.languages[row.language].update(figures)
+        self.lengths[bisect_right(LENGTHS, row.characters) - 1] += 1
+        self.kept_findings.note(key, row.notes)
+        _draw(self.kept_rows, key, row)
+
+    def add(self, other: Tally) -> None:
+        self.kind = self.kind or other.kind
+        for mine, theirs in (
+            (self.splits, other.splits),
+            (self.types, other.types),
+            (self.decades, other.decades),
+            (self.scripts, other.scripts),
+            (self.languages, other.languages),
+            (self.dropped, other.dropped),
+        ):
+            for name, counts in theirs.items():
+                mine[name].update(counts)
+        self.lengths.update(other.lengths)
+        self.script += other.script
+        self.kept_findings.add(other.kept_findings)
+        self.dropped_findings.add(other.dropped_findings)
+        self.clusters.add(other.clusters)
+        self.kept_rows.add(other.kept_rows)
+        for reason, draw in other.dropped_rows.items():
+            if reason in self.dropped_rows or len(self.dropped_rows) < MOST_REASONS:
+                self.dropped_rows.setdefault(reason, Draw(NUM_DROPPED)).add(draw)
+
+    def _note_dropped(self, key: int, row: Row) -> None:
+        reason = reason_name(row)
+        self.dropped[reason].update({"rows": 1, "characters": row.characters})
+        self.dropped_findings.note(key, row.notes)
+        self.clusters.note(key, row.id, row.reason)
+        if reason in self.dropped_rows or len(self.dropped_rows) < MOST_REASONS:
+            _draw(self.dropped_rows.setdefault(reason, Draw(NUM_DROPPED)), key, row)
+
+
+def tally_file(task: tuple[Path, Split, int]) -> tuple[Path, Tally]:
+    """The file's own path, and its tally: the unit of work of any engine."""
+    path, split, seed = task
+    tally = Tally(seed)
+    block: list[str] = []
+    characters = 0
+    for row in read_file(path):
+        tally.note(row, split)
+        if split != "rejected":
+            block.append(row.content)
+            characters += row.characters
+        if characters >= _BLOCK_CHARS:
+            tally.script += count_script("".join(block))
+            block, characters = [], 0
+    tally.script += count_script("".join(block))
+    return path, tally
+
+
+def reason_name(row: Row) -> str:
+    """The reason without its detail: "duplicate: notes.jsonl:3" counts as "duplicate"."""
+    return row.reason.partition(":")[0]
+
+
+def decade(row: Row) -> str:
+    return f"{row.year // 10 * 10}s" if row.year else "unknown"
+
+
+def _draw(draw: Draw[dict[str, Any]], key: int, row: Row) -> None:
+    if draw.wants(key):
+        draw.offer(key, excerpt(row))
+    else:
+        draw.pass_by()
