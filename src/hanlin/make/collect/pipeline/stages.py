@@ -183,7 +183,7 @@ def _read_one(task: tuple[Job, Stage, Unit], limit: int | None = None) -> dict[s
     folder = _folder(job, stage)
     if (done := read_facts(folder / f"{unit.name}.json")) is not None:
         return done
-    reading = Reading(job.config)
+    reading = Reading(job.config, scratch=job.folder / "scratch")
     rows = islice(read_unit(unit, job.sources[unit.source], reading), limit)
     facts: dict[str, Any] = {"name": unit.name, "source": unit.source, "rows": 0, "shards": [], "counts": {}}
     for number, shard in enumerate(in_shards(take_in(row, job.config.min_chars) for row in rows)):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ from hanlin.make.collect.reading.passages import cut
 
 if TYPE_CHECKING:
     from hanlin.make.collect.config import Collect
+    from hanlin.make.collect.reading.unpacking import Allowance
 
-READERS = ("plain", "jsonl")
+READERS = ("plain", "jsonl", "compressed", "archives")
 """The modules of this folder that read files by their suffix."""
 
 MAX_NOTES = 20
@@ -34,11 +35,19 @@ MAX_NOTES = 20
 
 @dataclass
 class Reading:
-    """One file's reading: the options, and an ear for what people should know."""
+    """One file's reading: the options, and an ear for what people should know.
+
+    scratch:   where files inside others are unpacked; None: the system's folder for temporary files
+    allowance: what the outermost of the archives being read may still unpack to
+    depth:     how many archives the file being read lies in
+    """
 
     config: Collect
     notes: list[str] = field(default_factory=list)
     num_notes: int = 0
+    scratch: Path | None = None
+    allowance: Allowance | None = None
+    depth: int = 0
 
     def note(self, text: str) -> None:
         """Say something about a file that is read all the same (its encoding, a page without text)."""
@@ -64,10 +73,25 @@ class Reading:
         return Row(id=row_id, type="document", reason=f"unreadable: {error.what}")
 
     def file(self, path: Path, name: str) -> Iterator[Row]:
-        """Rows of a file inside another one, by the reader that knows its name."""
+        """Rows of a file, by the reader that knows its name."""
         reader = reader_of(name)
         assert reader is not None, name
         yield from reader.read(path, name, self)
+
+    def inner(self, path: Path, name: str, place: str) -> Iterator[Row]:
+        """Rows of a file inside another one. `path` is a copy of it; messages call it by its `place`."""
+
+        def said(text: str) -> str:
+            return text.replace(str(path), place)
+
+        heard = len(self.notes)
+        try:
+            for row in self.file(path, name):
+                yield replace(row, reason=said(row.reason)) if row.reason else row
+        except HanlinError as error:
+            raise HanlinError(said(error.what), said(error.expected), said(error.do), error.more) from None
+        finally:
+            self.notes[heard:] = map(said, self.notes[heard:])
 
 
 def reader_of(name: str) -> ModuleType | None:
