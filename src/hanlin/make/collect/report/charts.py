@@ -41,7 +41,13 @@ def _bar(bar: Bar, longest: float) -> str:
 
 
 def rows_and_share(rows: int, total: int) -> str:
-    return f"<b>{rows:,}</b> <small>{percent(rows / total) if total else ''}</small>"
+    return f"<b>{rows:,}</b> <small>{_share(rows, total)}</small>"
+
+
+def _share(rows: int, total: int) -> str:
+    if 0 < rows < total / 1000:
+        return "&lt;0.1 %"
+    return percent(rows / total) if total else ""
 
 
 def histogram(edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int]) -> str:
@@ -58,7 +64,7 @@ def histogram(edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int
         )
         columns.append(f'<span title="{escape(said)}">{parts}</span>')
     middle = edges[len(edges) // 2] if len(edges) > 2 else None
-    marks = [_number(value) for value in (edges[0], middle, edges[-1]) if value is not None]
+    marks = [_number(value, max(map(abs, edges))) for value in (edges[0], middle, edges[-1]) if value is not None]
     shown = "".join(f"<span>{mark}</span>" for mark in marks)
     label = f"{marks[0]} – {marks[-1]}"
     return (
@@ -67,10 +73,11 @@ def histogram(edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int
     )
 
 
-def _number(value: float) -> str:
-    if value.is_integer() if isinstance(value, float) else True:
+def _number(value: float, of: float = 0.0) -> str:
+    """Three digits at most; 0 where that is next to nothing beside `of`."""
+    if value == int(value):
         return f"{value:,.0f}" if abs(value) < 1e6 else count(value).replace(" ", "")
-    return f"{value:.3g}"
+    return "0" if abs(value) < of / 1000 else f"{value:.3g}"
 
 
 def span_of(start: int, end: int | None) -> str:

@@ -90,7 +90,7 @@ def table_figures(kept: Findings, dropped: Findings) -> dict[str, Any]:
     for subject in sorted({*kept.tables, *dropped.tables}):
         inside, outside = kept.tables.get(subject, Counter()), dropped.tables.get(subject, Counter())
         everything = inside + outside
-        names = sorted(everything, key=lambda name: (-everything[name], name))
+        names = sorted(everything, key=lambda name: (-inside[name], -outside[name], name))
         shown = names[:NUM_SHOWN]
         figures[subject] = {
             "rows": kept.rows[subject],

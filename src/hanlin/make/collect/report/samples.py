@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from hanlin.core.text.documents import Row
 
 EXCERPT_CHARS = 800
-"""Of a document that is shown, and of a conversation's messages together."""
+"""Of a document that is shown, and of a conversation's messages together; of each reply that is compared."""
 
 MOST_MESSAGES = 12
 
@@ -71,14 +71,16 @@ def excerpt(row: Row) -> dict[str, Any]:
     }
     shown |= {name: getattr(row, name) for name in ("source", "script", "language", "reason") if getattr(row, name)}
     if row.kind != "text":
-        room = _Room(EXCERPT_CHARS)
         shown |= {
-            name: [room.cut(message) for message in getattr(row, name)[:MOST_MESSAGES]]
-            for name in ("messages", "chosen", "rejected")
-            if getattr(row, name)
+            name: _excerpts(getattr(row, name)) for name in ("messages", "chosen", "rejected") if getattr(row, name)
         }
         shown["num_messages"] = len(row.all_messages)
     return shown
+
+
+def _excerpts(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    room = _Room(EXCERPT_CHARS)
+    return [room.cut(message) for message in messages[:MOST_MESSAGES]]
 
 
 @dataclass
