@@ -54,7 +54,7 @@ def as_html(report: dict[str, Any]) -> str:
 def _head(report: dict[str, Any]) -> str:
     metrics = metrics_of(report)
     rows, read = metrics["rows"], report["rows_read"]
-    traditional = f"{percent(metrics['traditional_share'])}" if report["script"]["han"] else "—"
+    traditional = percent(metrics["traditional_share"], 2) if report["script"]["han"] else "—"
     tiles = [
         ("留下", f"{rows:,}", f"{KINDS.get(report['kind'], '列')}，讀入 {read:,} 列"),
         ("字數", count(metrics["characters"], "字"), f"平均 {count(metrics['characters'] / max(rows, 1), '字')}"),
@@ -102,7 +102,7 @@ def _funnel_bar(step: dict[str, Any]) -> Bar:
     changed = step["characters_out"] + gone_characters - step["characters_in"]
     notes = [
         f"多了 {new:,} 列" if new > 0 else "",
-        f"字數{'增加' if changed > 0 else '減少'} {count(abs(changed), '字')}",
+        f"改動後{'多' if changed > 0 else '少'}了 {count(abs(changed), '字')}",
     ]
     below = _reasons(step["dropped"]) + "".join(
         f"<span>{text}　</span>" for text in notes[: 2 if changed else 1] if text
@@ -230,7 +230,7 @@ def _measured(measured: dict[str, Any]) -> str:
     cards = []
     for name, figures in measured.items():
         said = "　".join(
-            f"{title} {figures[of]['rows']:,} 列，中位數 {figures[of]['median']:g}"
+            f"{title} {figures[of]['rows']:,} 列，中位數 {figures[of]['median']:.3g}"
             for of, title in (("kept", "留下"), ("dropped", "排除"))
             if of in figures
         )
