@@ -219,7 +219,7 @@ def _taken(what: str) -> HanlinError:
 
 def _collected(made: Made) -> str:
     metrics, scale = made.metrics, made.scale
-    what = "conversations" if metrics["kind"] == "chat" else "documents"
+    what = {"text": "documents", "chat": "conversations"}.get(metrics["kind"], "preferences")
     found = f"{metrics['rows']:,} {what}, {metrics['characters']:,} characters"
     if scale.characters is None:
         return f"{found}; the sources have more than can be counted now"

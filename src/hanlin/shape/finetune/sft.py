@@ -110,7 +110,7 @@ def _refuse_empty(rows: Sequence[Row], data: Artifact) -> None:
 
 
 def _conversations(data: Artifact, split) -> list[Row]:
-    return [row for row in read_rows(data, split) if row.messages]
+    return [row for row in read_rows(data, split) if row.kind == "chat"]
 
 
 def _made_here(model: Artifact) -> bool:

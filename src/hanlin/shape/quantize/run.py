@@ -88,12 +88,14 @@ def _original(loaded: Pretrained, corpus: Artifact | None, config: Quantize) -> 
 
 
 def _documents(loaded: Pretrained, corpus: Artifact | None) -> Iterator[Sequence[int]]:
-    """Held-out ids as the model reads them: a document after its leading token, a conversation through the template."""
+    """Held-out ids as the model reads them: a document after its leading token, a conversation through the
+    template, a preference as the conversation with its better reply."""
     if corpus is None:
         yield from (text_prompt(loaded, sentence) for sentence in SENTENCES)
         return
     for row in read_rows(corpus, "heldout"):
-        yield render(row.messages, loaded.tokenizer).ids if row.messages else text_prompt(loaded, row.text)
+        messages = (*row.messages, *row.chosen)
+        yield render(messages, loaded.tokenizer).ids if messages else text_prompt(loaded, row.text)
 
 
 def _write(file: Path, loaded: Pretrained, name: str, config: Quantize, emit: Emit) -> None:

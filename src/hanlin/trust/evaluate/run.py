@@ -56,7 +56,7 @@ def _column(config: Evaluate, name: str, inputs: dict[str, Artifact], out: Path,
         emit("progress", what=f"{model.path.name}: held-out text", done=0, total=None)
         figures["heldout_bpc"] = _bits_per_character(config, loaded, inputs["corpus"])
         prompts = _beginnings(inputs["corpus"], loaded, config.num_prompts)
-    rows = [row for row in read_rows(inputs["data"], "heldout") if row.messages] if "data" in inputs else []
+    rows = [row for row in read_rows(inputs["data"], "heldout") if row.kind == "chat"] if "data" in inputs else []
     if rows:
         emit("progress", what=f"{model.path.name}: held-out replies", done=0, total=len(rows))
         # A base model's own end is another token; with it the two columns would count different targets.
