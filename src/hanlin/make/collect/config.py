@@ -9,10 +9,15 @@ from pydantic import BeforeValidator, Field
 
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import did_you_mean
+from hanlin.make.collect.mix import Mix
+from hanlin.make.collect.steps.decontaminate import Decontaminate
 from hanlin.make.collect.steps.exact import Exact
+from hanlin.make.collect.steps.lines import Lines
+from hanlin.make.collect.steps.near import Near
 from hanlin.make.collect.steps.normalise import Normalise
+from hanlin.make.collect.steps.spans import Spans
 
-AnyStep = Annotated[Normalise | Exact, Field(discriminator="step")]
+AnyStep = Annotated[Normalise | Exact | Near | Lines | Spans | Decontaminate, Field(discriminator="step")]
 """Every step there is, in the order in which most recipes use them."""
 
 STEPS: dict[str, type[Config]] = {kind.model_fields["step"].default: kind for kind in get_args(get_args(AnyStep)[0])}
@@ -75,6 +80,7 @@ class Collect(Config):
         description="long texts are cut into documents of about this many characters, at blank lines where they can",
     )
     limit: int | None = Field(None, ge=1, description="most rows read, the first of the sources. Default: all of them")
+    mix: Mix = Field(Mix(), description="shares of the sources in what is trained on, and its order")
     bad: Literal["stop", "skip"] = Field(
         "stop",
         description="what a broken row in a file of rows does (.jsonl, .csv, …): stop with its file and line, or skip: "

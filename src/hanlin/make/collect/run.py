@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from hanlin.core.run.artifact import Artifact, write_atomic, write_json
@@ -41,10 +42,11 @@ def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> 
         done = process(job, units, mapping, emit)
         for note in [note for source in sources for note in source.notes]:
             emit("note", text=note)
-        finish(config, done.shards, out, mapping, emit)
+        mixture = finish(job, done, mapping, emit)
         if not sum(count_rows(out, split) for split in KEPT):
             raise _nothing_left(done.counts)
         report = summarise(out, sources, done.counts, mapping, config.seed)
+        report["mix"] = [asdict(portion) for portion in mixture]
     write_json(out / "report.json", report)
     write_atomic(out / "report.md", as_markdown(report))
     write_atomic(out / "report.html", as_html(report))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,64 +15,137 @@ from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import SPLITS, Row, RowWriter, Split
 from hanlin.core.text.script import script_of
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, place, split_before_end
+from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, split_before_end
+from hanlin.make.collect.mix import Mix, Portion, copies, portions
 from hanlin.make.collect.pipeline.engines import Map
+from hanlin.make.collect.pipeline.ordering import bounds_of, merge_runs, remove_runs, some_keys, write_run
 from hanlin.make.collect.pipeline.shards import read_shard
+from hanlin.make.collect.pipeline.stages import Job, Processed
 
 
 @dataclass(frozen=True)
 class Placing:
-    """How one shard's rows find their files."""
+    """How one shard's rows find their files.
+
+    epochs: how often its rows are read; None where nothing is mixed
+    number: in the files' names; None where the shard is the only one
+    bounds: where the order of training puts the borders between its files; None to keep the shards' own order
+    """
 
     config: Collect
     kind: str
     moved: dict[str, Split]
     out: Path
     number: int | None
-    """In the files' names; None where the shard is the only one."""
+    num_shards: int = 1
+    epochs: float | None = None
+    bounds: tuple[float, ...] | None = None
 
 
-def finish(config: Collect, shards: Sequence[Path], out: Path, mapping: Map, emit: Emit) -> None:
-    """Write train, heldout and rejected into `out`. Raises HanlinError where nothing is left, or where rows of two
-    kinds are and none was asked for."""
-    seen = _seen(config, sorted(mapping(_survey, [(config, shard) for shard in shards]), key=lambda s: str(s["shard"])))
-    kind = _kind(config, seen)
-    share = config.heldout_share if config.heldout == "groups" else 0.0
-    assignment = Assignment(config.seed, share)
-    assignment.note(seen["ends"].get(kind, []))
+def finish(job: Job, processed: Processed, mapping: Map, emit: Emit) -> list[Portion]:
+    """Write train, heldout and rejected beside the work folder. Returns what the mixture takes of each source, [] where
+    nothing is mixed. Raises HanlinError where rows of two kinds are there and none was asked for."""
+    config, shards, out = job.config, processed.shards, job.folder.parent
+    for old in (path for split in SPLITS for path in out.glob(f"{split}*.parquet")):
+        old.unlink()
     if not shards:
         _write(out, None, [])
-    elif config.heldout == "end":
-        kept = (row for row in _all_rows(shards, config, kind) if not row.reason)
-        placed = split_before_end(kept, seen["characters"][kind], config.heldout_share)
-        _write(out, None, chain(placed, _rejected(_all_rows(shards, config, kind))))
-    elif share and assignment.single_group:
+        return []
+    surveys = {seen["number"]: seen for seen in mapping(_survey, [(job, n, path) for n, path in enumerate(shards)])}
+    seen = _seen([surveys[number] for number in sorted(surveys)])
+    kind = _kind(config, seen)
+    assignment = Assignment(config.seed, config.heldout_share if config.heldout == "groups" else 0.0)
+    assignment.note(seen["ends"].get(kind, []))
+    if config.heldout == "end":
+        _hold_out_end(config, shards, out, kind, seen["characters"][kind])
+    elif assignment.share and assignment.single_group:
         _write(out, None, _cut(list(_all_rows(shards, config, kind)), assignment, emit))
     else:
-        moved = assignment.settle()
-        for old in (path for split in SPLITS for path in out.glob(f"{split}*.parquet")):
-            old.unlink()
-        numbers = [None] if len(shards) == 1 else list(range(len(shards)))
-        tasks = [(Placing(config, kind, moved, out, number), shard) for number, shard in zip(numbers, shards)]
-        for done, _ in enumerate(mapping(_place, tasks), start=1):
-            emit("progress", done=done, total=len(tasks), what="writing")
+        return _place_all(job, processed, surveys, Placing(config, kind, assignment.settle(), out, None), mapping, emit)
+    if config.mix != Mix():
+        emit("note", text="mix is left aside: the corpus is one document, or its end is held out.")
+    return []
 
 
-def _survey(task: tuple[Collect, Path]) -> dict[str, Any]:
-    """What has to be known of a shard: per kind its first kept row, characters, and the outermost groups."""
-    config, shard = task
-    first: dict[str, str] = {}
-    characters: Counter[str] = Counter()
-    ends: dict[str, Assignment] = {}
+def _hold_out_end(config: Collect, shards: Sequence[Path], out: Path, kind: str, characters: int) -> None:
+    kept = (row for row in _all_rows(shards, config, kind) if not row.reason)
+    placed = split_before_end(kept, characters, config.heldout_share)
+    _write(out, None, chain(placed, _rejected(_all_rows(shards, config, kind))))
+
+
+def _place_all(
+    job: Job, processed: Processed, surveys: dict[int, dict[str, Any]], placing: Placing, mapping: Map, emit: Emit
+) -> list[Portion]:
+    """Every shard into its files; in another order than that of reading, by way of runs that are sorted and merged."""
+    config, shards = job.config, processed.shards
+    mixture: list[Portion] = []
+    if config.mix.changes_amounts:
+        mixture = _mixture(job, processed, surveys, placing.kind)
+    is_single = len(shards) == 1 and not mixture
+    bounds = None
+    if config.mix.order != "as_read":
+        keys = [seen["keys"][placing.kind] for seen in surveys.values() if placing.kind in seen["keys"]]
+        bounds = bounds_of(keys, len(shards))
+    tasks = []
+    for number, (shard, source) in enumerate(zip(shards, processed.source_of)):
+        epochs = mixture[source].epochs if mixture else None
+        own = replace(
+            placing, number=None if is_single else number, num_shards=len(shards), epochs=epochs, bounds=bounds
+        )
+        tasks.append((own, shard))
+    for done, _ in enumerate(mapping(_place, tasks), start=1):
+        emit("progress", done=done, total=len(tasks), what="writing")
+    if bounds is not None:
+        merges = [(config, placing.out, len(shards), part) for part in range(len(bounds) + 1)]
+        for done, _ in enumerate(mapping(merge_runs, merges), start=1):
+            emit("progress", done=done, total=len(merges), what="ordering")
+        remove_runs(placing.out, len(shards))
+    return mixture
+
+
+def _mixture(job: Job, processed: Processed, surveys: dict[int, dict[str, Any]], kind: str) -> list[Portion]:
+    sizes = [0] * len(job.sources)
+    for number, seen in surveys.items():
+        sizes[processed.source_of[number]] += seen["sizes"].get(kind, 0)
+    unit = "tokens" if "tokenizer" in job.inputs else "characters"
+    return portions([source.address for source in job.sources], sizes, job.config.mix, unit)
+
+
+def _survey(task: tuple[Job, int, Path]) -> dict[str, Any]:
+    """What has to be known of a shard: by kind its first kept row, its characters, the outermost groups, the size of
+    what is for training, and some of the keys its rows will be ordered by."""
+    job, number, shard = task
+    config = job.config
+    size = _measure(job)
+    kinds: dict[str, list[Row]] = {}
     for row in read_shard(shard):
         if not row.reason:
-            first.setdefault(row.kind, row.id)
-            characters[row.kind] += row.characters
-            ends.setdefault(row.kind, Assignment(config.seed, 0)).note([(place(row.group, config.seed), row.group)])
-    return {"shard": shard, "first": first, "characters": characters, "ends": {k: a.ends for k, a in ends.items()}}
+            kinds.setdefault(row.kind, []).append(row)
+    seen: dict[str, Any] = {"number": number, "first": {}, "characters": {}, "ends": {}, "sizes": {}, "keys": {}}
+    for kind, rows in kinds.items():
+        assignment = Assignment(config.seed, config.heldout_share)
+        training = [row for row in rows if assignment.split_of(row) == "train"]
+        seen["first"][kind] = rows[0].id
+        seen["characters"][kind] = sum(row.characters for row in rows)
+        seen["ends"][kind] = assignment.ends
+        if config.mix.changes_amounts:
+            seen["sizes"][kind] = sum(map(size, training))
+        if config.mix.order != "as_read":
+            seen["keys"][kind] = some_keys(training, config)
+    return seen
 
 
-def _seen(config: Collect, surveys: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _measure(job: Job) -> Callable[[Row], int]:
+    """A row's size: in tokens under the given tokenizer, else in characters."""
+    if "tokenizer" not in job.inputs or not job.config.mix.changes_amounts:
+        return lambda row: row.characters
+    from hanlin.core.text.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(job.inputs["tokenizer"].path)
+    return lambda row: len(tokenizer.encode(row.content))
+
+
+def _seen(surveys: Iterable[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {"first": {}, "characters": Counter(), "ends": {}}
     for seen in surveys:
         total["first"] = seen["first"] | total["first"]
@@ -104,14 +177,35 @@ def _finished(row: Row, config: Collect, kind: str) -> Row:
 
 def _place(task: tuple[Placing, Path]) -> None:
     placing, shard = task
-    assignment = Assignment(placing.config.seed, placing.config.heldout_share)
+    placed = list(_placed(placing, shard))
+    if placing.bounds is not None:
+        training = [row for row, split, _ in placed if split == "train"]
+        write_run(placing.out, placing.number or 0, training, placing.bounds, placing.config)
+        placed = [(row, split, copy) for row, split, copy in placed if split != "train"]
+    _write(placing.out, placing.number, [(row, split) for row, split, copy in placed if not copy])
+    for copy in range(1, 1 + max((copy for _, _, copy in placed), default=0)):
+        assert placing.number is not None
+        again = [(row, split) for row, split, number in placed if number == copy]
+        _write(placing.out, placing.number + copy * placing.num_shards, again)
 
-    def split_of(row: Row) -> Split:
+
+def _placed(placing: Placing, shard: Path) -> Iterator[tuple[Row, Split, int]]:
+    """(row, split, number of the copy) of a shard; a row that the mixture takes none of is rejected."""
+    config = placing.config
+    share = config.heldout_share if config.heldout == "groups" else 0.0
+    assignment = Assignment(config.seed, share)
+    for row in read_shard(shard):
+        row = _finished(row, config, placing.kind)
         split = assignment.split_of(row)
-        return split if split == "rejected" else placing.moved.get(row.group, split)
-
-    rows = (_finished(row, placing.config, placing.kind) for row in read_shard(shard))
-    _write(placing.out, placing.number, ((row, split_of(row)) for row in rows))
+        split = split if split == "rejected" else placing.moved.get(row.group, split)
+        if split != "train" or placing.epochs is None:
+            yield row, split, 0
+            continue
+        times = copies(row.id, placing.epochs, config.seed)
+        if not times:
+            yield replace(row, reason=f"left out by the mix: {placing.epochs:g} epochs"), "rejected", 0
+        for copy in range(times):
+            yield (replace(row, id=f"{row.id}@{copy + 1}") if copy else row), "train", copy
 
 
 def _cut(rows: Sequence[Row], assignment: Assignment, emit: Emit) -> list[tuple[Row, Split]]:

@@ -1,0 +1,149 @@
+"""How much of each source a model reads, and in which order.
+
+Of a source with n characters (or tokens), `epochs` e means that its rows are read e times: e = 2 twice, e = 0.3 three
+rows in ten. Which ones is decided by the hash of (seed, id), so a row's fate does not depend on the others. Shares p of
+the whole mixture N come from e = p·N / n:
+
+    weights w         p ∝ w
+    temperature T     p ∝ n^(1/T): 1 leaves the sizes, more lifts small sources (Conneau and Lample 2019,
+                      https://arxiv.org/abs/1901.07291, eq. 1, with α = 1/T)
+
+No source is read more than `most_epochs` times: about four readings are worth nearly as much as new text (Muennighoff
+et al. 2023, https://arxiv.org/abs/2305.16264). Where a share asks for more, the whole mixture becomes smaller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hanlin.core.run.config import Config
+from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.documents import Row
+
+
+class Mix(Config):
+    """Shares of the sources in what is trained on, and its order. Held-out rows are never repeated nor left out."""
+
+    weights: tuple[float, ...] = Field(
+        (),
+        description="share of the mixture for each source, in the order of sources (any numbers: 3 and 1 are ¾ and ¼)",
+    )
+    epochs: tuple[float, ...] = Field(
+        (),
+        description="how often each source is read, in the order of sources: 0.3 takes three rows in ten, 2 all twice",
+    )
+    temperature: float = Field(
+        1.0, ge=1, le=100, description="shares ∝ size^(1/temperature): 1 as large as they are, more lifts small sources"
+    )
+    most_epochs: float = Field(
+        4.0, gt=0, le=100, description="with weights or temperature: a source is read no more often"
+    )
+    total: int | None = Field(
+        None,
+        ge=1,
+        description="size of the whole mixture in characters, with tokenizer=… in tokens. Default: that of the sources",
+    )
+    order: Literal["as_read", "shuffled", "short_first", "easy_first"] = Field(
+        "as_read",
+        description="of the rows for training: as they were read, by chance, by length (a curriculum), or by "
+        "the perplexity step's bits per character",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Mix:
+        if bool(self.weights) + bool(self.epochs) + (self.temperature != 1) > 1:
+            raise ValueError("weights, epochs and temperature are three ways to say the same; choose one")
+        if self.epochs and self.total:
+            raise ValueError("total follows from epochs; give weights or a temperature instead")
+        if any(value < 0 for value in (*self.weights, *self.epochs)):
+            raise ValueError("weights and epochs are not negative")
+        return self
+
+    @property
+    def changes_amounts(self) -> bool:
+        return bool(self.weights or self.epochs or self.total or self.temperature != 1)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What the mixture takes of one source. size: of the source, in `unit`; share: of the mixture."""
+
+    source: str
+    size: int
+    unit: str
+    epochs: float
+    share: float
+
+
+def portions(names: Sequence[str], sizes: Sequence[int], mix: Mix, unit: str = "characters") -> list[Portion]:
+    """How often each source is read. Raises HanlinError where weights or epochs are not one for each source."""
+    given = mix.weights or mix.epochs
+    if given and len(given) != len(sizes):
+        raise _not_one_each("weights" if mix.weights else "epochs", given, names)
+    epochs = list(mix.epochs) if mix.epochs else _epochs(sizes, mix)
+    total = sum(size * times for size, times in zip(sizes, epochs))
+    return [
+        Portion(name, size, unit, round(times, 6), round(size * times / total, 6) if total else 0.0)
+        for name, size, times in zip(names, sizes, epochs)
+    ]
+
+
+def _epochs(sizes: Sequence[int], mix: Mix) -> list[float]:
+    wanted = [w if n else 0.0 for w, n in zip(mix.weights, sizes)] if mix.weights else _by_temperature(sizes, mix)
+    if not (sum_wanted := sum(wanted)):
+        return [0.0] * len(sizes)
+    shares = [w / sum_wanted for w in wanted]
+    total = float(mix.total or sum(sizes))
+    largest = min(mix.most_epochs * n / p for n, p in zip(sizes, shares) if p)
+    total = min(total, largest)
+    return [p * total / n if n else 0.0 for n, p in zip(sizes, shares)]
+
+
+def _by_temperature(sizes: Sequence[int], mix: Mix) -> list[float]:
+    return [size ** (1 / mix.temperature) if size else 0.0 for size in sizes]
+
+
+def copies(row_id: str, epochs: float, seed: int) -> int:
+    """How often this row is read: ⌊epochs⌋ or one more, by chance; epochs on average."""
+    whole = int(epochs)
+    return whole + (chance(seed, "copies", row_id) < epochs - whole)
+
+
+def order_key(row: Row, mix: Mix, seed: int) -> float:
+    """What rows for training are sorted by; equal ones by chance. Raises HanlinError where a row has no such key."""
+    if mix.order == "short_first":
+        return float(row.characters)
+    if mix.order == "easy_first":
+        bits = row.notes.get("perplexity")
+        if not isinstance(bits, int | float):
+            raise _nothing_to_sort_by(row)
+        return float(bits)
+    return chance(seed, "order", row.id)
+
+
+def chance(seed: int, use: str, name: str) -> float:
+    """A number in [0, 1) that seed, use and name alone decide."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{use}\0{name}".encode()).digest()[:8], "big") / 2**64
+
+
+def _not_one_each(option: str, given: Sequence[float], names: Sequence[str]) -> HanlinError:
+    return HanlinError(
+        f"mix.{option} has {len(given)} numbers for {len(names)} sources ({', '.join(names)[:160]}).",
+        "one number for each source, in their order",
+        f"mix.{option}='[{', '.join('1' for _ in names)}]'",
+        "src/hanlin/make/collect/README.md",
+    )
+
+
+def _nothing_to_sort_by(row: Row) -> HanlinError:
+    return HanlinError(
+        f"mix.order=easy_first, but {row.id} has no bits per character.",
+        "the step perplexity, which measures them",
+        "add perplexity to steps, and model=… to measure with",
+        "src/hanlin/make/collect/README.md",
+    )
