@@ -27,34 +27,6 @@ def read_lines(tmp_path, *lines, name="rows.jsonl"):
     return list(jsonl.read(path, name, reading()))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp950"])
-def test_text_encodings(tmp_path, encoding):
-    text = "臺灣最高的山是玉山。\n海拔三千九百五十二公尺。"
-    path = tmp_path / "山.txt"
-    path.write_bytes(text.encode(encoding))
-    heard = reading()
-    [row] = plain.read(path, "山.txt", heard)
-    assert row.text == text
-    assert bool(heard.notes) == (encoding in ("utf-16", "cp950"))
-
-
-def test_bytes_that_are_no_text_are_named_by_line_and_byte(tmp_path):
-    path = tmp_path / "bad.txt"
-    path.write_bytes("第一行\n".encode() + b"\xff\xff")
-    with pytest.raises(HanlinError, match=r"bad\.txt, line 2: byte 10 \(0xff\) is not utf-8"):
-        list(plain.read(path, "bad.txt", reading()))
-
-
-@pytest.mark.parametrize(
-    "text, encoding", [("这是一段简体中文，用国标编码保存的文件。", "gb18030"), ("臺灣" * 20, "utf-8")]
-)
-def test_other_encodings_are_not_taken_for_big5(tmp_path, text, encoding):
-    damaged = text.encode(encoding)[:-1] if encoding == "utf-8" else text.encode(encoding)
-    (tmp_path / "a.txt").write_bytes(damaged)
-    with pytest.raises(HanlinError, match="is not utf-8"):
-        list(plain.read(tmp_path / "a.txt", "a.txt", reading()))
-
-
 def test_a_long_file_becomes_passages(tmp_path):
     (tmp_path / "long.md").write_text("\r\n\r\n".join(["段落" * 100] * 10), encoding="utf-8", newline="")
     rows = list(plain.read(tmp_path / "long.md", "long.md", reading(passage_chars=500)))

@@ -11,7 +11,7 @@ from typing import Any
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.layouts import row_from
-from hanlin.make.collect.reading.plain import not_text
+from hanlin.make.collect.reading.encoding import not_text
 from hanlin.make.collect.reading.reader import Reading
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
