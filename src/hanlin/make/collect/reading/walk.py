@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,12 +15,16 @@ from hanlin.core.text.documents import KEPT, Row, read_file, split_files
 from hanlin.make.collect.reading import jsonl
 from hanlin.make.collect.reading.reader import Reading, reader_of, suffixes
 
-COLLECTIONS = ("court",)
+COLLECTIONS = ("court", "poems", "dictionary", "interface")
 """Modules of this folder that know a whole folder by its files' names. They have
 
 def recognises(files: Mapping[str, Path]) -> set[str]      the files it reads; all others of the folder are left out
 def read(files, reading) -> Iterator[tuple[str, Row]]      (file name, row)
+FILES_STAND_ALONE = True                                   optional: its files may be read apart, in several processes
 """
+
+MOST_NAMES = 20
+"""Files that a collection leaves out are named up to this many."""
 
 UNIT_BYTES = 32 * 2**20
 """Small files are read together up to this size; files of lines are cut into spans of it."""
@@ -93,9 +97,11 @@ def _parts(artifact: Artifact, source: Source) -> Iterator[Part]:
     for collection in COLLECTIONS:
         if known := _collection(collection).recognises(files):
             source.files = len(known)
-            # Such a folder holds other files that are left out on purpose: those go by their names.
-            source.skipped = dict(Counter(name for name in files if name not in known).most_common())
-            yield collection, {name: path for name, path in files.items() if name in known}, None
+            source.skipped = _left_out([name for name in files if name not in known])
+            here = {name: path for name, path in files.items() if name in known}
+            apart = getattr(_collection(collection), "FILES_STAND_ALONE", False)
+            for _, group, _ in _by_size(here) if apart else [("", here, None)]:
+                yield collection, group, None
             return
     readable = {name: path for name, path in files.items() if reader_of(name)}
     source.files = len(readable)
@@ -104,6 +110,13 @@ def _parts(artifact: Artifact, source: Source) -> Iterator[Part]:
     if not readable:
         raise _nothing_readable(artifact.path, source)
     yield from _by_size(readable)
+
+
+def _left_out(names: Sequence[str]) -> dict[str, int]:
+    """A collection's folder holds other files that are left out on purpose: those go by their names where they are
+    few."""
+    few = len(names) <= MOST_NAMES
+    return dict(Counter(name if few else Path(name).suffix.lower() or name for name in names).most_common())
 
 
 def _by_size(files: Mapping[str, Path]) -> Iterator[Part]:

@@ -18,6 +18,9 @@ from hanlin.make.collect.report.samples import Draw
 MOST_NAMES = 10_000
 """Names that a table remembers; beyond twice as many the rare ones are forgotten, so that memory stays flat."""
 
+NOT_COUNTED = ("facts", "build")
+"""What a reader or a builder tells of one row alone: its title, the row it was made from."""
+
 MOST_SUBJECTS = 100
 NAME_CHARS = 80
 NUM_VALUES = 2000
@@ -63,7 +66,7 @@ class Findings:
     def note(self, key: int, notes: Mapping[str, Any]) -> None:
         """Add what one row has. key: the row's place in the draw."""
         touched: set[str] = set()
-        for subject, name, value in _pairs(notes):
+        for subject, name, value in _pairs({name: part for name, part in notes.items() if name not in NOT_COUNTED}):
             if isinstance(value, float):
                 if (numbers := _room_for(self.numbers, subject, Numbers)) is not None:
                     numbers.note(key, value)

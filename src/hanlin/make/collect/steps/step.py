@@ -12,7 +12,7 @@ not, in their order, `reason` set on those it drops, and may add new rows. It ch
 depends on nothing but its options, its inputs, the seed and the rows: so shards can be worked on anywhere, in any
 order.
 What it found out about a row it leaves in `row.notes[step name]`: the report adds up counts ({"軟件": 2}) and draws
-numbers (0.87) as histograms.
+numbers (0.87) as histograms. `row.notes["facts"]` is what the reader knows of the row (title, glosses), for builders.
 """
 
 from __future__ import annotations
