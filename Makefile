@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing what the tests need …"
-	@$(PIP) --editable ".[serve,hf,constrain,documents,ocr,sql,ray,test,lint]"
+	@$(PIP) --editable ".[serve,hf,constrain,corpus,documents,ocr,sql,ray,test,lint]"
 	@touch $@
 
 test: install-test
