@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.archive_names import hidden, tar_name, unsafe, zip_names
 from hanlin.make.collect.reading.reader import Reading, reader_of
-from hanlin.make.collect.reading.unpacking import Broken, container, copy_out, damage, scratch_file, unpacked
+from hanlin.make.collect.reading.unpacking import Broken, Unpacked, container, copy_out, damage, scratch_file
 
 MAX_MEMBERS = 1_000_000
 
@@ -111,7 +111,7 @@ def _zip(path: Path, members: Members) -> Iterator[Row]:
                         with damage():
                             stream = archive.open(entry)
                         with stream:
-                            copy_out(stream, copy, allowance)  # type: ignore[arg-type]
+                            copy_out(stream, copy, allowance)
                     except Broken as error:
                         yield members.reading.unreadable(members.inside(member), str(error))
                         continue
@@ -132,9 +132,9 @@ def _tar(path: Path, compression: str, members: Members) -> Iterator[Row]:
     class Header(_Header):
         """Of this archive alone."""
 
-    with unpacked(path, compression, members.reading) as stream:
+    with Unpacked(path, compression, members.reading) as stream:
         with damage():
-            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=Header, encoding="utf-8")
+            archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=Header, encoding="utf-8")  # noqa: SIM115
         with archive:
             for number, entry in enumerate(_entries(archive)):
                 _few_enough(number)
@@ -148,7 +148,7 @@ def _tar(path: Path, compression: str, members: Members) -> Iterator[Row]:
                         with damage(member):
                             content = archive.extractfile(entry)
                         assert content is not None
-                        copy_out(content, copy)  # type: ignore[arg-type]
+                        copy_out(content, copy)
                         if copy.stat().st_size < entry.size:
                             raise Broken(f"cut short in {member}")
                         yield from members.rows(copy, member)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.reader import Reading, reader_of
-from hanlin.make.collect.reading.unpacking import Broken, container, copy_out, scratch_file, unpacked
+from hanlin.make.collect.reading.unpacking import Broken, Unpacked, container, copy_out, scratch_file
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
@@ -20,6 +20,6 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
         raise Broken(f"no reader knows what is inside ({Path(inside).name})")
     compression = name[len(inside) :].lower()
     with scratch_file(reading, inside) as copy:
-        with unpacked(path, compression, reading) as stream:
+        with Unpacked(path, compression, reading) as stream:
             copy_out(stream, copy)
         yield from reading.inner(copy, f"{name}!{Path(inside).name}", str(path))

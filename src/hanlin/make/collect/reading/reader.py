@@ -6,8 +6,9 @@ A reader is a module of this folder with
     def read(path: Path, name: str, reading: Reading) -> Iterator[Row]    the rows of one file
 
 `path` is where the bytes lie, `name` how people know the file ("reports/2024.zip!a.pdf"): it goes into ids and
-messages. A reader keeps no more than one document in memory where its format allows, and never raises anything but HanlinError:
-what can't be read becomes a rejected row (`unreadable`) or, in files of rows, an error with its place (`wrong`).
+messages. A reader keeps no more than one document in memory where its format allows, and never raises anything but
+HanlinError: what can't be read becomes a rejected row (`unreadable`) or, in files of rows, an error with its place
+(`wrong`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from hanlin.make.collect.config import Collect
     from hanlin.make.collect.reading.unpacking import Allowance
 
-READERS = ("plain", "jsonl", "compressed", "archives")
+READERS = ("plain", "jsonl", "compressed", "archives", "warc")
 """The modules of this folder that read files by their suffix."""
 
 MAX_NOTES = 20

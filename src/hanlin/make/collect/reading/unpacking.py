@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.reader import Reading
@@ -122,7 +122,8 @@ def damage(what: str = "") -> Iterator[None]:
 
 
 class Unpacked(io.RawIOBase):
-    """A compressed file's content as a stream that counts, and that raises Broken where the bytes are damaged."""
+    """The content of a file in `compression` (".gz", ".bz2", ".xz", ".zst", "" for none) as a stream that counts, and
+    that raises Broken where the bytes are damaged."""
 
     def __init__(self, path: Path, compression: str, reading: Reading):
         assert reading.allowance is not None
@@ -136,9 +137,9 @@ class Unpacked(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """At most a block at a time, whatever is asked for."""
+        """At most a block at a time, whatever is asked for: what comes before the damage is given before it is met."""
         with damage():
-            data = self._stream.read(BLOCK_BYTES if size < 0 else min(size, BLOCK_BYTES))
+            data = self._stream.read1(BLOCK_BYTES if size < 0 else min(size, BLOCK_BYTES))
         self._allowance.take(len(data))
         return data
 
@@ -153,11 +154,6 @@ class Unpacked(io.RawIOBase):
         super().close()
 
 
-def unpacked(path: Path, compression: str, reading: Reading) -> io.BufferedReader:
-    """The content of a file in `compression` (".gz", ".bz2", ".xz", ".zst", "" for none) as a buffered stream."""
-    return io.BufferedReader(Unpacked(path, compression, reading), BLOCK_BYTES)
-
-
 @contextmanager
 def scratch_file(reading: Reading, name: str) -> Iterator[Path]:
     """A place for one file, gone afterwards. Its name keeps the suffix alone, in letters and digits."""
@@ -169,7 +165,7 @@ def scratch_file(reading: Reading, name: str) -> Iterator[Path]:
         yield Path(folder) / f"file{safe}"
 
 
-def copy_out(stream: BinaryIO | io.BufferedReader, target: Path, allowance: Allowance | None = None) -> None:
+def copy_out(stream: Any, target: Path, allowance: Allowance | None = None) -> None:
     """The rest of the stream into a file; counted where the stream doesn't count itself."""
     with target.open("wb") as file:
         while True:
@@ -182,10 +178,10 @@ def copy_out(stream: BinaryIO | io.BufferedReader, target: Path, allowance: Allo
             file.write(block)
 
 
-def _opened(path: Path, compression: str) -> BinaryIO:
+def _opened(path: Path, compression: str) -> Any:
     if compression == ".zst":
         import pyarrow as pa
 
         return pa.input_stream(str(path), compression="zstd")
-    open_ = {"": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[compression]
-    return open_(path, "rb")  # type: ignore[operator]
+    open_: Any = {"": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[compression]
+    return open_(path, "rb")
