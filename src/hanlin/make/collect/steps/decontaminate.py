@@ -27,7 +27,7 @@ from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.steps.matching import others, units
-from hanlin.make.collect.steps.matching.parts import texts_of, with_texts, without
+from hanlin.make.collect.steps.matching.parts import says_nothing, texts_of, with_texts, without
 from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
 
 MOST_NOTED = 10
@@ -146,7 +146,7 @@ class Search:
         for text, part in zip(texts, shared):
             wide = [(max(0, begin - around), min(len(text), end + around), item) for begin, end, item in part]
             kept.append(without(text, [(begin, end) for begin, end, _ in _joined(wide)]).strip())
-        emptied = any(not left and part for left, part in zip(kept, shared))
+        emptied = any(part and says_nothing(left) for left, part in zip(kept, shared))
         return replace(row, reason=reason) if emptied else with_texts(row, kept)
 
 

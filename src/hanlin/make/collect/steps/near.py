@@ -144,6 +144,8 @@ class NearDuplicates(Survey):
     def _clusters(self, signatures, usable, looks) -> np.ndarray:
         """For each row the first row of its cluster."""
         parents = np.arange(len(signatures))
+        if not len(usable):
+            return parents
         exact = self.options.verify == "exact"
         threshold = self.options.threshold - (CANDIDATE_MARGIN if exact else 0)
         candidates = []
@@ -179,7 +181,7 @@ def _all_signatures(looks: Iterable[Findings], num_against: int) -> tuple[np.nda
         parts.append(look["signatures"])
         lengths.append(look["lengths"])
     counts = np.cumsum([0, *map(len, parts)])
-    signatures = np.empty((counts[-1], parts[0].shape[1] if parts else 1), np.uint32)
+    signatures = np.empty((counts[-1], parts[0].shape[1] if parts else 0), np.uint32)
     for number, begin in enumerate(counts[:-1]):
         signatures[begin : counts[number + 1]] = parts[number]
         parts[number] = parts[number][:0].copy()

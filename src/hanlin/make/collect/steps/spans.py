@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.steps.matching import units
-from hanlin.make.collect.steps.matching.parts import texts_of, with_texts, without
+from hanlin.make.collect.steps.matching.parts import says_nothing, texts_of, with_texts, without
 from hanlin.make.collect.steps.matching.tally import tally
 from hanlin.make.collect.steps.step import Context, Findings, StepOptions, Survey
 
@@ -117,7 +117,7 @@ class RepeatedSpans(Survey):
         share = characters / max(1, sum(map(len, texts)))
         row = replace(row, notes={**row.notes, "spans": round(share, 4)})
         kept = [without(text, cuts).strip() for text, cuts in zip(texts, spans)]
-        emptied = any(not left and cuts for left, cuts in zip(kept, spans))
+        emptied = any(cuts and says_nothing(left) for left, cuts in zip(kept, spans))
         if share > self.options.max_share or emptied:
             return replace(row, reason=f"repeated spans: {share:.0%} of its characters")
         return with_texts(row, kept)

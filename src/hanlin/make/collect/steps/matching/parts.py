@@ -28,6 +28,11 @@ def with_texts(row: Row, texts: Sequence[str]) -> Row:
     return replace(row, **changed)
 
 
+def says_nothing(text: str) -> bool:
+    """Whether no letter and no digit is left of it."""
+    return not any(map(str.isalnum, text))
+
+
 def without(text: str, spans: Sequence[tuple[int, int]]) -> str:
     """The text without these spans of characters, which are in order and don't overlap."""
     kept, place = [], 0
