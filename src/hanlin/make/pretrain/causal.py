@@ -36,7 +36,9 @@ def new_config(config: Pretrain, tokenizer: Tokenizer) -> dict[str, Any]:
 
 def batches(documents: Documents, config: Pretrain, loaded: Pretrained) -> Windows:
     pad_id = loaded.tokenizer.pad_id
-    return Windows(documents, config.model.context, config.train.batch_rows, config.train.seed, pad_id)
+    return Windows(
+        documents, config.model.context, config.train.batch_rows, config.train.seed, pad_id, order=config.data_order
+    )
 
 
 def objective(cross_entropy: CrossEntropy) -> Causal:

@@ -33,6 +33,11 @@ class Pretrain(Config):
     )
     model: Model = Field(Model(), description="size of a new model; with base=… its context alone counts")
     train: Train = Field(Train(), description="the loop; with base=… learning rates are a tenth unless given")
+    data_order: Literal["shuffled", "as_written"] = Field(
+        "shuffled",
+        description="windows by chance, another order in each epoch; as_written: in the corpus' own order, for a "
+        "curriculum (collect mix.order=short_first)",
+    )
     certify: bool = Field(False, description="prove that a killed run resumes to the same bits, before training")
     initial_embedding: Literal["cooccurrence", "random"] = Field(
         "cooccurrence", description="first embeddings: from counted neighbours (a faster start), or random numbers"

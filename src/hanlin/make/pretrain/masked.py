@@ -77,7 +77,9 @@ def batches(documents: Documents, config: Pretrain, loaded: Pretrained) -> Maske
     ordinary_V[[*tokenizer.special_ids, tokenizer.pad_id]] = False
     masking = Masking(mask_id(tokenizer), ordinary_V, config.corrupted_share)
     # A window is read with the token behind it: the next token is no target here.
-    windows = Windows(documents, config.model.context - 1, train.batch_rows, train.seed, tokenizer.pad_id)
+    windows = Windows(
+        documents, config.model.context - 1, train.batch_rows, train.seed, tokenizer.pad_id, order=config.data_order
+    )
     return MaskedWindows(windows, masking)
 
 

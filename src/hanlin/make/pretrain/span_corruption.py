@@ -81,7 +81,9 @@ def batches(documents: Documents, config: Pretrain, loaded: Pretrained) -> SpanW
             "src/hanlin/make/pretrain/README.md",
         )
     length = spans.longest_text(config.model.context)
-    windows = Windows(documents, length - 1, train.batch_rows, train.seed, tokenizer.pad_id, text_alone=True)
+    windows = Windows(
+        documents, length - 1, train.batch_rows, train.seed, tokenizer.pad_id, text_alone=True, order=config.data_order
+    )
     return SpanWindows(windows, spans, loaded.model.config.get("decoder_start_token_id", tokenizer.pad_id))
 
 

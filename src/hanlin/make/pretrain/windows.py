@@ -3,6 +3,8 @@ longer than a window is read in several, and nothing is cut off."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 
@@ -15,7 +17,8 @@ class Windows:
     """Batches of windows of `context` tokens and their next tokens, in an order that (seed, step) alone decides.
 
     The last window of a document is moved back to end with it; a document shorter than a window is padded, and the
-    padding is not trained. text_alone: leave out the token that stands before every document.
+    padding is not trained. text_alone: leave out the token that stands before every document. order: as_written reads
+    the documents one after the other, for a corpus that was put into an order.
     """
 
     def __init__(
@@ -26,7 +29,9 @@ class Windows:
         seed: int,
         pad_id: int,
         text_alone: bool = False,
+        order: Literal["shuffled", "as_written"] = "shuffled",
     ):
+        self.order = order
         self.context, self.batch_rows, self.seed, self.pad_id = context, batch_rows, seed, pad_id
         self.documents = [ids[text_alone:] for ids in documents]
         self.names = documents.names
@@ -54,6 +59,9 @@ class Windows:
 
     def rows(self, step: int) -> tuple[int, ...]:
         """The windows a step reads."""
+        if self.order == "as_written":
+            first = step * self.batch_rows
+            return tuple(place % len(self) for place in range(first, first + self.batch_rows))
         return tuple(rows_of_step(step, self.batch_rows, len(self), self.seed))
 
     def window(self, row: int) -> np.ndarray:

@@ -101,3 +101,9 @@ def test_a_step_is_a_pure_function_of_seed_and_step(step: int, seed: int) -> Non
 def test_nothing_to_learn_from_is_refused(lengths: list[int]) -> None:
     with pytest.raises(HanlinError, match="no text to learn from"):
         Windows(documents_of(lengths), 16, 4, 0, 0)
+
+
+def test_a_corpus_in_an_order_is_read_in_it():
+    windows = Windows(documents_of([40, 7, 90]), 16, 3, 0, 0, order="as_written")
+    read = [row for step in range(8) for row in windows.rows(step)]
+    assert read == [place % len(windows) for place in range(24)]

@@ -29,9 +29,7 @@ LEAST_POOL_BYTES = 64 * 2**20
 @contextmanager
 def engine(kind: str, workers: int | None, input_bytes: int) -> Iterator[Map]:
     """The engine for `engine=` and `workers=`. Raises HanlinError where Ray is asked for and not installed."""
-    workers = workers or os.cpu_count() or 1
-    if kind == "auto":
-        kind = "pool" if workers > 1 and input_bytes >= LEAST_POOL_BYTES else "one"
+    kind, workers = chosen(kind, workers, input_bytes)
     if kind == "one":
         yield map
     elif kind == "pool":
@@ -42,6 +40,14 @@ def engine(kind: str, workers: int | None, input_bytes: int) -> Iterator[Map]:
 
         with ray_map(workers) as mapping:
             yield mapping
+
+
+def chosen(kind: str, workers: int | None, input_bytes: int) -> tuple[str, int]:
+    """What `engine=` and `workers=` come to: "one", "pool" or "ray", and how many work."""
+    workers = workers or os.cpu_count() or 1
+    if kind == "auto":
+        kind = "pool" if workers > 1 and input_bytes >= LEAST_POOL_BYTES else "one"
+    return kind, 1 if kind == "one" else workers
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _place_all(
     mixture: list[Portion] = []
     if config.mix.changes_amounts:
         mixture = _mixture(job, processed, surveys, placing.kind)
-    is_single = len(shards) == 1 and not mixture
+    is_single = len(shards) == 1 and config.mix == Mix()
     bounds = None
     if config.mix.order != "as_read":
         keys = [seen["keys"][placing.kind] for seen in surveys.values() if placing.kind in seen["keys"]]
