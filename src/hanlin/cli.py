@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hanlin.cli_help import ChattingCommand, RoomCommand, SearchingCommand, ServingCommand, WritingCommand
+from hanlin.cli_help import ChattingCommand, DataCommand, RoomCommand, SearchingCommand, ServingCommand, WritingCommand
 from hanlin.cli_keys import keys
 from hanlin.cli_runs import runs
 from hanlin.core.run.ranks import is_first, world_size
@@ -102,18 +102,42 @@ def _end_at_once(code: int) -> None:
     os._exit(code)
 
 
+def _make(name: str, words: list[str]) -> None:
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.terminal import terminal_view
+    from hanlin.workflow import make
+
+    with terminal_view() as listener:
+        artifact = make(name, parse_overrides(words), listeners=(listener,))
+    if is_first():
+        print(f"{artifact.kind}: {artifact.path}  (id {artifact.id[:8]})")
+        if artifact.file("report.html").exists():
+            print(f"to read: {artifact.file('report.html')}")
+
+
+def _collect(
+    words: Words = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would happen, on a sample; keep nothing")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=1, help="rows of each source that a dry run reads")] = 1000,
+) -> None:
+    if not dry_run:
+        _make("collect", words or [])
+        return
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.output import print_lines, terminal_ink, terminal_width
+    from hanlin.shows.dry_run import show_dry_run
+
+    show_dry_run(parse_overrides(words or []), sample, print_lines, terminal_width(), terminal_ink())
+
+
 def _room_command(name: str, summary: str) -> None:
     def command(words: Words = None) -> None:
-        from hanlin.core.run.config import parse_overrides
-        from hanlin.terminal import terminal_view
-        from hanlin.workflow import make
+        _make(name, words or [])
 
-        with terminal_view() as listener:
-            artifact = make(name, parse_overrides(words or []), listeners=(listener,))
-        if is_first():
-            print(f"{artifact.kind}: {artifact.path}  (id {artifact.id[:8]})")
-
-    app.command(name, help=f"{summary}.", cls=RoomCommand, rich_help_panel="Rooms")(command)
+    run_it = _collect if name == "collect" else command
+    app.command(name, help=f"{summary}.", cls=RoomCommand, rich_help_panel="Rooms")(run_it)
 
 
 for _room in ROOMS.values():
@@ -242,7 +266,7 @@ def export(
     export_model(model, format, dtype, out, print)
 
 
-show = typer.Typer(no_args_is_help=True, help="Look inside: model, chat, sampling, speculate, cache.")
+show = typer.Typer(no_args_is_help=True, help="Look inside: data, model, chat, sampling, speculate, cache.")
 check = typer.Typer(no_args_is_help=True, help="Prove it on your own files: model, export.")
 app.add_typer(runs, name="runs")
 app.add_typer(show, name="show")
@@ -257,6 +281,16 @@ def show_model(model: str) -> None:
     from hanlin.core.model.opening import locate_model
 
     print("\n".join(lines(read_anatomy(locate_model(model)))))
+
+
+@show.command("data", cls=DataCommand)
+def show_data(path: str, words: Words = None) -> None:
+    """Rows of a corpus, or of any file that collect reads: text, chat, preferences side by side."""
+    from hanlin.core.run.config import parse_overrides
+    from hanlin.output import print_lines, terminal_ink, terminal_width
+    from hanlin.shows.data import show_data as show
+
+    show(path, parse_overrides(words or []), print_lines, terminal_width(), terminal_ink().colours)
 
 
 @show.command("chat")

@@ -65,6 +65,17 @@ class ChattingCommand(WritingCommand):
         return [("The conversation", option_table(Chat))]
 
 
+class DataCommand(TyperCommand):
+    """`hanlin show data`: `--help` ends with its options."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from hanlin.core.run.config import option_table
+        from hanlin.shows.data import Data
+
+        with formatter.section("Options (name=value)"):
+            formatter.write_dl([(name, f"{text} [{default}]") for name, default, text in option_table(Data)])
+
+
 class ServingCommand(TyperCommand):
     """The server's command: `--help` ends with its options."""
 

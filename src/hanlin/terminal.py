@@ -13,6 +13,7 @@ from hanlin.conversation.files import read_conversation
 from hanlin.core.run.events import Event, Listener
 from hanlin.core.run.ranks import is_first
 from hanlin.output import is_terminal
+from hanlin.shows.funnel import funnel_lines
 
 PLAIN_SECONDS = 15.0
 
@@ -93,7 +94,7 @@ class LiveView:
             self._bars.update(self._task, completed=event["progress"], total=1.0, figures=figures)
         else:
             total = event.get("total")
-            figures = f"{event['what']} {event['done']:,}" + (f"/{total:,}" if total else "")
+            figures = f"{event['what']} {event['done']:,}" + (f"/{total:,}" if total else "") + _rows(event)
             self._bars.update(self._task, completed=event["done"] if total else 0, total=total, figures=figures)
 
 
@@ -138,11 +139,18 @@ def describe(event: Event) -> str:
         "heldout_replies": lambda e: f"   [{e['at']:4.0%}] held-out replies: {_measured(e)}",
         "best": lambda e: f"   best so far: held-out loss {e['loss']:.3f} at step {e['step']}; kept",
         "certified": lambda e: f"   resume is exact: {_certified(e)}",
+        "funnel": lambda e: "\n".join(f"   {line}" for line in funnel_lines(e)),
         "finished": lambda e: f"   done: {_figures(e['metrics'])}",
         "step": lambda e: f"   {e['progress']:4.0%} step {e['step']}  {step_figures(e)}",
-        "progress": lambda e: f"   {e['what']} {e['done']:,}" + (f"/{e['total']:,}" if e.get("total") else ""),
+        "progress": lambda e: (
+            f"   {e['what']} {e['done']:,}" + (f"/{e['total']:,}" if e.get("total") else "") + _rows(e)
+        ),
     }
     return shown[event["event"]](event) if event["event"] in shown else ""
+
+
+def _rows(event: Event) -> str:
+    return f", {event['rows']:,} rows" if event.get("rows") else ""
 
 
 def alert_words(what: str, text: str, step: int | None) -> str:
@@ -169,22 +177,13 @@ def _figures(metrics: dict[str, Any]) -> str:
 def show_conversation(model: str, path: Path, plain: bool) -> None:
     """A conversation file as the model reads it: trained pieces green (or in 【】), special tokens blue."""
     from rich.console import Console
-    from rich.text import Text
 
     from hanlin.core.model.opening import open_source
     from hanlin.core.text.chat import chat_tokenizer, render
-    from hanlin.core.text.chat_view import pieces
+    from hanlin.shows.rows import painted, told
 
     body = read_conversation(path)
     tokenizer = chat_tokenizer(open_source(model).tokenizer)
     rendered = render(body["messages"], tokenizer, tools=body.get("tools"))
-    text = Text()
-    for piece in pieces(rendered, tokenizer):
-        if plain:
-            text.append(f"【{piece.text}】" if piece.trained else piece.text)
-        else:
-            text.append(piece.text, style=("bold green" if piece.trained else "cyan" if piece.special else ""))
-    Console().print(text, soft_wrap=True)
-    num_trained = sum(rendered.trained)
-    print(f"\n{len(rendered.ids):,} tokens, {num_trained:,} trained", end="")
-    print(f", {rendered.num_untrained_replies} replies can't be trained" if rendered.num_untrained_replies else "")
+    Console().print(painted(rendered, tokenizer, not plain), soft_wrap=True)
+    print(f"\n{told(rendered)}")

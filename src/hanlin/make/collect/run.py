@@ -47,6 +47,7 @@ def run(config: Collect, inputs: dict[str, Artifact], out: Path, emit: Emit) -> 
             raise _nothing_left(done.counts)
         report = summarise(out, sources, done.counts, mapping, config.seed)
         report["mix"] = [asdict(portion) for portion in mixture]
+    emit("funnel", **{name: report[name] for name in ("steps", "splits", "dropped")})
     write_json(out / "report.json", report)
     write_atomic(out / "report.md", as_markdown(report))
     write_atomic(out / "report.html", as_html(report))

@@ -26,6 +26,9 @@ NAME_CHARS = 80
 NUM_VALUES = 2000
 """Numbers drawn for a histogram; as many rows or fewer are all drawn."""
 
+NUMBERED, MEASURED = {("near", "cluster")}, {("near", "size")}
+"""Whole numbers that count nothing: a cluster's number says nothing in a sum, its size is drawn."""
+
 NUM_BINS = 20
 NUM_SHOWN = 50
 """Names of a table in the report."""
@@ -164,7 +167,11 @@ def _pairs(notes: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str,
         if isinstance(value, Mapping):
             for name, part in value.items():
                 name = str(name)[:NAME_CHARS]
-                if isinstance(part, int) and not isinstance(part, bool):
+                if (subject, name) in NUMBERED:
+                    continue
+                if (subject, name) in MEASURED:
+                    yield f"{subject}: {name}", "", float(part)
+                elif isinstance(part, int) and not isinstance(part, bool):
                     yield subject, name, part
                 elif depth < 2:
                     yield from _pairs({f"{subject}: {name}": part}, depth + 1)

@@ -12,7 +12,7 @@ STEPS = {
     "exact": "完全重複",
     "near": "近似重複",
     "lines": "重複的行與段落",
-    "repeats": "長段重複",
+    "spans": "長段重複",
     "script": "字體",
     "wording": "用語",
     "language": "語言",
@@ -39,6 +39,9 @@ REASONS = {
     "near duplicate": "近似重複",
     "unreadable": "無法讀取",
     "other kind": "不是要留的種類",
+    "repeated lines": "重複的行太多",
+    "repeated spans": "重複的長段太多",
+    "in the evaluation set": "和考題重疊",
 }
 
 SCRIPTS = {"Hant": "繁體", "Hans": "簡體", "mixed": "繁簡混用", "other": "沒有漢字，或看不出來"}
