@@ -1,0 +1,109 @@
+"""Personal data: masked, replaced by consistent fakes, or the row is dropped. Taiwan's kinds first; see
+core/text/personal.
+
+What was found is counted by kind in the notes. No original is kept anywhere, not in notes, not in reasons. Tool
+calls are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from hanlin.core.run.errors import did_you_mean
+from hanlin.core.text.documents import Row
+from hanlin.core.text.personal.fakes import fake
+from hanlin.core.text.personal.match import KINDS, USUAL_KINDS, Match
+from hanlin.core.text.personal.recognise import find_all
+from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
+from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
+
+Action = Literal["mask", "characters", "replace", "note", "drop"]
+
+
+class Personal(StepOptions):
+    """Find personal data and take it out."""
+
+    step: Literal["personal"] = "personal"
+    action: Action = Field(
+        "mask",
+        description="what becomes of it: mask ([身分證字號]), characters (each letter and digit as * or ○), replace "
+        "(made-up values of the same form, the same for the same value in the whole corpus), "
+        "note (only count), or drop the row",
+    )
+    actions: dict[str, Action] = Field(
+        {}, description="another action for some kinds, as in '{company_id: note, national_id: drop}'"
+    )
+    kinds: tuple[str, ...] = Field(
+        USUAL_KINDS, description=f"kinds that are looked for, of {', '.join(KINDS)}. Default: all but ip"
+    )
+    min_confidence: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="the least sure match that counts: 0.5 takes a surname before 先生, 0.7 a number's form alone, "
+        "0.9 only what a label or a checksum backs",
+    )
+
+    @field_validator("kinds", "actions")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        for kind in value:
+            if kind not in KINDS:
+                raise ValueError(f'there is no kind "{kind}"; {did_you_mean(kind, KINDS)}')
+        return value
+
+
+def make(options: Personal, context: Context) -> RowStep:
+    changes = {kind: _change(options.actions.get(kind, options.action), kind, context.seed) for kind in options.kinds}
+    dropping = frozenset(kind for kind in options.kinds if options.actions.get(kind, options.action) == "drop")
+
+    def step(rows: list[Row]) -> Iterable[Row]:
+        for row in rows:
+            texts = texts_of(row)
+            found = find_all(texts, options.kinds, options.min_confidence)
+            counts = Counter(match.kind for matches in found for match in matches)
+            if not counts:
+                yield row
+                continue
+            row = replace(row, notes={**row.notes, options.step: dict(sorted(counts.items()))})
+            if fatal := sorted(dropping & counts.keys()):
+                yield replace(row, reason=f"personal data: {', '.join(fatal)}")
+            else:
+                covered = [
+                    cover(text, matches, lambda match, original: changes[match.kind](original))
+                    for text, matches in zip(texts, found)
+                ]
+                yield with_texts(row, covered)
+
+    return step
+
+
+def cover(text: str, matches: list[Match], by: Callable[[Match, str], str]) -> str:
+    """The text with each match replaced by what `by` makes of it and of its words."""
+    parts, end = [], 0
+    for match in matches:
+        parts += [text[end : match.start], by(match, text[match.start : match.end])]
+        end = match.end
+    return "".join([*parts, text[end:]])
+
+
+def _change(action: Action, kind: str, seed: int) -> Callable[[str], str]:
+    match action:
+        case "mask":
+            return lambda original: f"[{KINDS[kind]}]"
+        case "characters":
+            return hide
+        case "replace":
+            return lambda original: fake(kind, original, seed)
+        case "note" | "drop":
+            return lambda original: original
+
+
+def hide(original: str) -> str:
+    """王小明 → ○○○, 0912-345-678 → ****-***-***."""
+    return "".join(("*" if char.isascii() else "○") if char.isalnum() else char for char in original)

@@ -1,0 +1,70 @@
+"""Secrets: keys, tokens, passwords in code, logs and letters are masked, or the row is dropped. See
+core/text/personal/credentials.py for what counts. Notes hold counts, never a secret."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from hanlin.core.run.errors import did_you_mean
+from hanlin.core.text.documents import Row
+from hanlin.core.text.personal.credentials import ASSIGNED, CREDENTIALS, find_credentials
+from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
+from hanlin.make.collect.steps.personal import cover
+from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
+
+ALL = (*CREDENTIALS, *ASSIGNED)
+
+
+class Secrets(StepOptions):
+    """Find keys, tokens and passwords and take them out."""
+
+    step: Literal["secrets"] = "secrets"
+    action: Literal["mask", "note", "drop"] = Field(
+        "mask", description="what becomes of a secret: mask ([aws_key]), note (only count), or drop the row"
+    )
+    kinds: tuple[str, ...] = Field(ALL, description=f"kinds that are looked for, of {', '.join(ALL)}")
+    min_entropy: float = Field(
+        3.0,
+        ge=0,
+        le=8,
+        description="bits a character that a value assigned to a word like password must have to count; "
+        "issuers' own forms always count",
+    )
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        for kind in value:
+            if kind not in ALL:
+                raise ValueError(f'there is no kind "{kind}"; {did_you_mean(kind, ALL)}')
+        return value
+
+
+def make(options: Secrets, context: Context) -> RowStep:
+    kinds = frozenset(options.kinds)
+
+    def step(rows: list[Row]) -> Iterable[Row]:
+        for row in rows:
+            texts = texts_of(row)
+            found = [[m for m in find_credentials(text, options.min_entropy) if m.kind in kinds] for text in texts]
+            counts = Counter(match.kind for matches in found for match in matches)
+            if not counts:
+                yield row
+                continue
+            row = replace(row, notes={**row.notes, options.step: dict(sorted(counts.items()))})
+            if options.action == "drop":
+                yield replace(row, reason=f"secrets: {', '.join(sorted(counts))}")
+            elif options.action == "note":
+                yield row
+            else:
+                masked = [
+                    cover(text, matches, lambda match, _: f"[{match.kind}]") for text, matches in zip(texts, found)
+                ]
+                yield with_texts(row, masked)
+
+    return step
