@@ -48,6 +48,7 @@ def as_markdown(report: dict[str, Any]) -> str:
             ("language", "rows", "characters"), [(n or "unknown", *_both(c)) for n, c in report["languages"].items()]
         ),
         *_found(report["found"]),
+        *_mix(report.get("mix", [])),
         "## Sources",
         *(_source_line(source) for source in report["sources"]),
         "## Samples",
@@ -89,6 +90,14 @@ def _found(found: dict[str, Any]) -> list[str]:
                 table(("what", "times"), rows),
             ]
     return parts
+
+
+def _mix(portions: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        (_cell(each["source"]), f"{each['share']:.1%}", f"{each['epochs']:.3g}", f"{each['size']:,} {each['unit']}")
+        for each in portions
+    ]
+    return ["## Mixture", table(("source", "share", "epochs", "size"), rows)] if rows else []
 
 
 def _source_line(source: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ def as_html(report: dict[str, Any]) -> str:
         section(heading("長度", "Lengths"), _lengths(report["lengths"])),
         section(heading("繁簡與語言", "Script and language"), _script(report)),
         section(heading("來源", "Sources"), _sources(report["sources"])),
+        section(heading("混合", "Mixture"), _mix(report.get("mix", []))),
         section(heading("種類與年代", "Types and decades"), _types(report)),
         section(heading("找到的", "Found by the steps"), _found(report["found"])),
         section(heading("量到的", "Measured by the steps"), _measured(report["measured"])),
@@ -175,6 +176,20 @@ def _sources(sources: list[dict[str, Any]]) -> str:
         listed = f"<ul class='small'>{''.join(f'<li>{note}</li>' for note in notes)}</ul>" if notes else ""
         cards.append(f"<article><h3><code>{escape(source['address'])}</code></h3><dl>{shown}</dl>{listed}</article>")
     return f'<div class="stages">{"".join(cards)}</div>'
+
+
+def _mix(portions: list[dict[str, Any]]) -> str:
+    return bars(
+        [
+            Bar(
+                escape(portion["source"]),
+                (("in", portion["share"]),),
+                f"<b>{percent(portion['share'])}</b> <small>讀 {portion['epochs']:.3g} 次</small>",
+                f"原有 {count(portion['size'], '個詞元' if portion['unit'] == 'tokens' else '字')}",
+            )
+            for portion in portions
+        ]
+    )
 
 
 def _types(report: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from hanlin.core.run.numbers import count
+from hanlin.make.collect.report.differences import differences
 from hanlin.make.collect.report.words import LANGUAGES, ROLES, SCRIPTS
 
 
@@ -39,8 +40,10 @@ def _body(row: dict[str, Any]) -> str:
     body = _conversation(row.get("messages", ()))
     if row["kind"] == "preference":
         sides = (("chosen", "較好的回覆"), ("rejected", "較差的回覆"))
+        marks = _marks(row)
         columns = "".join(
-            f'<div class="{name}"><h4>{title} <small lang="en">{name}</small></h4>{_conversation(row[name])}</div>'
+            f'<div class="{name}"><h4>{title} <small lang="en">{name}</small></h4>'
+            f"{_conversation(row[name], marks.get(name, ''))}</div>"
             for name, title in sides
             if row.get(name)
         )
@@ -48,15 +51,26 @@ def _body(row: dict[str, Any]) -> str:
     return body + more
 
 
-def _conversation(messages: Any) -> str:
+def _marks(row: dict[str, Any]) -> dict[str, str]:
+    """Both replies with what differs marked, where each is one message."""
+    sides = [row.get(name, ()) for name in ("chosen", "rejected")]
+    if [len(side) for side in sides] != [1, 1]:
+        return {}
+    found = differences(*(side[0]["content"] for side in sides))
+    marked = ["".join(f"<mark>{escape(t)}</mark>" if differs else escape(t) for t, differs in each) for each in found]
+    return dict(zip(("chosen", "rejected"), marked))
+
+
+def _conversation(messages: Any, marked: str = "") -> str:
+    """marked: the only message's content as HTML."""
     said = []
     for message in messages:
         role = message["role"] if message["role"] in ROLES else "other"
         calls = "".join(f"<code>{escape(call)}</code>" for call in message.get("calls", ()))
         name = ROLES.get(message["role"], message["role"])
-        said.append(f'<li class="{role}"><span>{escape(name)}</span>{_text(message["content"])}{calls}</li>')
+        said.append(f'<li class="{role}"><span>{escape(name)}</span>{_text(message["content"], marked)}{calls}</li>')
     return f'<ol class="chat">{"".join(said)}</ol>' if said else ""
 
 
-def _text(text: str) -> str:
-    return f'<div class="text" dir="auto">{escape(text)}</div>' if text else ""
+def _text(text: str, marked: str = "") -> str:
+    return f'<div class="text" dir="auto">{marked or escape(text)}</div>' if text else ""
