@@ -15,9 +15,15 @@ from hanlin.make.collect.steps.exact import Exact
 from hanlin.make.collect.steps.lines import Lines
 from hanlin.make.collect.steps.near import Near
 from hanlin.make.collect.steps.normalise import Normalise
+from hanlin.make.collect.steps.personal import Personal
+from hanlin.make.collect.steps.secrets import Secrets
 from hanlin.make.collect.steps.spans import Spans
+from hanlin.make.collect.steps.toxicity import Toxicity
 
-AnyStep = Annotated[Normalise | Exact | Near | Lines | Spans | Decontaminate, Field(discriminator="step")]
+AnyStep = Annotated[
+    Normalise | Exact | Near | Lines | Spans | Decontaminate | Personal | Secrets | Toxicity,
+    Field(discriminator="step"),
+]
 """Every step there is, in the order in which most recipes use them."""
 
 STEPS: dict[str, type[Config]] = {kind.model_fields["step"].default: kind for kind in get_args(get_args(AnyStep)[0])}
