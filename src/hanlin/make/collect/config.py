@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import did_you_mean
 from hanlin.make.collect.mix import Mix
+from hanlin.make.collect.reading.pdf_options import Pdf
 from hanlin.make.collect.steps.decontaminate import Decontaminate
 from hanlin.make.collect.steps.exact import Exact
 from hanlin.make.collect.steps.lines import Lines
@@ -87,6 +88,7 @@ class Collect(Config):
     )
     limit: int | None = Field(None, ge=1, description="most rows read, the first of the sources. Default: all of them")
     mix: Mix = Field(Mix(), description="shares of the sources in what is trained on, and its order")
+    pdf: Pdf = Field(Pdf(), description="how PDF files are read")
     bad: Literal["stop", "skip"] = Field(
         "stop",
         description="what a broken row in a file of rows does (.jsonl, .csv, …): stop with its file and line, or skip: "

@@ -1,0 +1,103 @@
+"""HTML pages: the article without menus and footers, by trafilatura; its title first.
+
+Encoding as browsers find it (HTML standard, 13.2.3.2): byte order mark, what the page's meta element says, then the
+bytes themselves. Valid UTF-8 goes first all the same: pages say more than they keep.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.documents import Row
+from hanlin.make.collect.reading.encoding import decode
+from hanlin.make.collect.reading.library import needs, parsing
+from hanlin.make.collect.reading.reader import Reading
+from hanlin.make.collect.reading.unpacking import Broken
+
+SUFFIXES = (".html", ".htm", ".xhtml", ".xht")
+
+MAX_BYTES = 32 * 2**20
+_HEAD_BYTES = 4096
+_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""")
+# What pages call an encoding, and the larger one that browsers read it with.
+_LARGER = {"big5": ("cp950", "big5hkscs"), "gb2312": ("gb18030",), "gbk": ("gb18030",), "gb18030": ("gb18030",)}
+
+
+def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
+    if path.stat().st_size > MAX_BYTES:
+        yield reading.unreadable(name, f"a page of over {MAX_BYTES // 2**20} MiB")
+        return
+    try:
+        text = text_of_html(path.read_bytes())
+    except HanlinError as error:
+        if 'pip install "hanlin' in error.do:
+            raise
+        yield reading.unreadable(name, error.what.removeprefix("the page").lstrip(":, "))
+        return
+    except Broken as error:
+        yield reading.unreadable(name, str(error))
+        return
+    if text:
+        yield from reading.documents(name, text, type="page")
+    else:
+        yield reading.unreadable(name, "no text besides menus")
+
+
+def text_of_html(data: bytes, url: str = "") -> str:
+    """The page's own text, with its title before it; "" where there is none. Raises HanlinError for bytes that are no
+    text, or where trafilatura is missing, and Broken for what it can't parse."""
+    return text_of_markup(decoded(data), url)
+
+
+def text_of_markup(markup: str, url: str = "") -> str:
+    """The same of a page that is decoded already."""
+    trafilatura = needs("trafilatura", "documents", "HTML pages")
+    if not markup.strip():
+        return ""
+    with parsing():
+        found = trafilatura.bare_extraction(
+            _without_nul(markup), url=url or None, include_comments=False, with_metadata=True, favor_recall=True
+        )
+        text = (found.text or "").strip() if found is not None else ""
+        title = " ".join((found.title or "").split()) if found is not None else ""
+        if not text:
+            text = trafilatura.baseline(_without_nul(markup))[1].strip()
+    if not text:
+        return ""
+    return text if not title or text.startswith(title) else f"{title}\n\n{text}"
+
+
+def decoded(data: bytes) -> str:
+    """The markup. Raises HanlinError with line and byte where the bytes are text in no encoding."""
+    if not data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+        for encoding in _said(data):
+            try:
+                return data.decode(encoding)
+            except (UnicodeDecodeError, LookupError):
+                continue
+    return decode(data, "the page").text
+
+
+def _said(data: bytes) -> tuple[str, ...]:
+    """The encodings that the page itself names."""
+    named = _CHARSET.search(data[:_HEAD_BYTES])
+    if named is None:
+        return ()
+    encoding: Any = named[1].decode("ascii").lower()
+    if encoding in ("iso-8859-1", "latin1", "windows-1252", "us-ascii"):
+        # Servers and editors write these into any page; such bytes decode always, and tell nothing.
+        return ()
+    return _LARGER.get(encoding.replace("-hkscs", "").replace("x-x-", ""), (encoding,))
+
+
+def _without_nul(markup: str) -> str:
+    return markup.replace("\x00", "")
