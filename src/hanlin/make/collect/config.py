@@ -11,8 +11,10 @@ from hanlin.core.run.config import Config
 from hanlin.core.run.errors import did_you_mean
 from hanlin.make.collect.mix import Mix
 from hanlin.make.collect.reading.pdf_options import Pdf
+from hanlin.make.collect.steps.build import Build
 from hanlin.make.collect.steps.decontaminate import Decontaminate
 from hanlin.make.collect.steps.exact import Exact
+from hanlin.make.collect.steps.language import Language
 from hanlin.make.collect.steps.lines import Lines
 from hanlin.make.collect.steps.near import Near
 from hanlin.make.collect.steps.normalise import Normalise
@@ -22,7 +24,7 @@ from hanlin.make.collect.steps.spans import Spans
 from hanlin.make.collect.steps.toxicity import Toxicity
 
 AnyStep = Annotated[
-    Normalise | Exact | Near | Lines | Spans | Decontaminate | Personal | Secrets | Toxicity,
+    Normalise | Language | Exact | Near | Lines | Spans | Decontaminate | Personal | Secrets | Toxicity | Build,
     Field(discriminator="step"),
 ]
 """Every step there is, in the order in which most recipes use them."""

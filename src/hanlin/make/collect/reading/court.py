@@ -29,6 +29,9 @@ MAX_UNPACKED_BYTES = 2**29
 LEAST_OPINION_CHARS = 200
 """The cases' own `opinions` field is an opinion (≥ 237 characters) or the name of a scanned file (≤ 27)."""
 
+INTERPRETATION = (("issues", "爭點"), ("main_text", "解釋文"), ("reasoning", "理由書"))
+"""Fields of an interpretation, and what they are headed in its text."""
+
 _TITLE = re.compile("【.*】$")
 _REPUBLIC_DATE = re.compile(r"(?:中華民國)?\s*(\d{1,3})\s*年")
 _SIGNATURES = re.compile(r"\n\s*大法官會議主席[\s　].*\Z", re.DOTALL)
@@ -42,9 +45,10 @@ def recognises(files: Mapping[str, Path]) -> set[str]:
 
 
 def read(files: Mapping[str, Path], reading: Reading) -> Iterator[tuple[str, Row]]:
-    """(file name, row) of every document; with rows=chat, of every question and holding. Raises HanlinError for
-    another layout."""
-    kind = "chat" if reading.config.rows == "chat" else "text"
+    """(file name, row) of every document; with rows=chat, of every question and holding (of documents
+    all the same where a step builds from them). Raises HanlinError for another layout."""
+    builds = any(step.step == "build" for step in reading.config.steps)
+    kind = "chat" if reading.config.rows == "chat" and not builds else "text"
     old = _cases(files[OLD]) if OLD in files else {}
     new = _cases(files[NEW]) if NEW in files else {}
     if kind == "chat":
@@ -72,6 +76,18 @@ def holding_of(main_text: str) -> str:
     return _SIGNATURES.sub("", main_text).strip()
 
 
+def sections(text: str) -> dict[str, str]:
+    """The parts of an interpretation's text by their headings."""
+    parts: dict[str, str] = {}
+    for _, heading in reversed(INTERPRETATION):
+        text, found, part = text.rpartition(f"\n\n{heading}\n")
+        if not found:
+            text = part
+        else:
+            parts[heading] = part.strip()
+    return parts
+
+
 def _question(number: str, case: Mapping[str, Any]) -> Row:
     question, holding = _text(case, "issues"), holding_of(_text(case, "main_text"))
     messages = ({"role": "user", "content": question}, {"role": "assistant", "content": holding})
@@ -81,7 +97,7 @@ def _question(number: str, case: Mapping[str, Any]) -> Row:
 
 def _interpretation(number: str, case: Mapping[str, Any]) -> Iterator[Row]:
     parts = [_text(case, "case_number")]
-    parts += _headed(case, (("issues", "爭點"), ("main_text", "解釋文"), ("reasoning", "理由書")))
+    parts += _headed(case, INTERPRETATION)
     yield Row(id=f"interpretation/{number}", text="\n\n".join(parts), type="interpretation", **_facts(case))
     opinions = _text(case, "opinions")
     if opinions:

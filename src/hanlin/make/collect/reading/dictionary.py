@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -51,11 +52,13 @@ def read(files: Mapping[str, Path], reading: Reading) -> Iterator[tuple[str, Row
     for name, path in files.items():
         others = 0
         try:
+            found = (entry for line in _lines(path) if line[:1] != "#" and (entry := _ENTRY.fullmatch(line)))
+            common = Counter(gloss for entry in found for gloss in set(_glosses(entry.group(4))))
             for number, line in enumerate(_lines(path), start=1):
                 if line.startswith("#") or not line.strip():
                     continue
                 if entry := _ENTRY.fullmatch(line):
-                    yield name, _row(entry, f"{name}:{number}")
+                    yield name, _row(entry, f"{name}:{number}", common)
                 else:
                     others += 1
         except (OSError, EOFError, zlib.error, ValueError) as error:
@@ -77,6 +80,10 @@ def for_people(gloss: str) -> str:
     return gloss.strip()
 
 
+def _glosses(body: str) -> list[str]:
+    return [gloss for gloss in map(str.strip, body.split("/")) if gloss]
+
+
 def _syllable(syllable: str) -> str:
     plain = syllable[:-1].replace("u:", "ü").replace("U:", "Ü").replace("v", "ü")
     mark = _MARKS.get(syllable[-1])
@@ -87,10 +94,14 @@ def _syllable(syllable: str) -> str:
     return plain[: vowel.end()] + mark + plain[vowel.end() :]
 
 
-def _row(entry: re.Match[str], row_id: str) -> Row:
+def _row(entry: re.Match[str], row_id: str, common: Counter[str]) -> Row:
+    """common: how many entries have each gloss."""
     traditional, simplified, pinyin, body = entry.groups()
-    glosses, measures, reading = [], [], pinyin
-    for gloss in filter(None, map(str.strip, body.split("/"))):
+    glosses: list[str] = []
+    measures: list[str] = []
+    own: list[str] = []
+    reading = pinyin
+    for gloss in _glosses(body):
         if taiwan := _TAIWAN_READING.search(gloss):
             reading = taiwan.group(1) if taiwan.group(0) == gloss else reading
             gloss = _TAIWAN_READING.sub("", gloss).strip(" ,;")
@@ -98,8 +109,9 @@ def _row(entry: re.Match[str], row_id: str) -> Row:
             measures += [for_people(word) for word in gloss[3:].split(",")]
         elif gloss and not _OTHER_READING.match(gloss):
             glosses.append(for_people(gloss))
+            own += [glosses[-1]] if common[gloss] == 1 else []
     facts: dict[str, Any] = {"word": traditional, "simplified": simplified, "reading": with_tones(reading)}
-    facts |= {"glosses": glosses, "measures": measures}
+    facts |= {"glosses": glosses, "measures": measures, "own": own}
     text = f"{traditional} ({facts['reading']}): {'; '.join(glosses)}" if glosses else ""
     return Row(row_id, text, type="entry", group=traditional, notes={"facts": facts})
 

@@ -1,0 +1,68 @@
+"""Which entries of CC-CEDICT, and which of their glosses, make good questions: for the builders that read them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from hanlin.make.collect.building.builder import Nothing, Source
+
+_POINTER = re.compile(
+    r"((an? )?(\w+ ){0,2}variant of|see( also)? |also written|also called|same as|abbreviation |"
+    r"equivalent (to|of)|used in|also |short for|contraction of|one of the|Kangxi radical|Japanese for|classifier for|pronunciation of|erhua )",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(surname |\(name\)|given name)")
+_COARSE = re.compile(
+    r"vulgar|derog|slur\b|offensive|coarse|sexual|\bsex\b|fuck|shit\b|penis|vagina|cunt|whore|prostitut|bastard|masturbat",
+    re.I,
+)
+_ELSEWHERE = re.compile(r"\(PRC|\bPRC\b|\bCCP\b|Mainland|\(HK\)|Hong Kong|Cantonese\)|\(dialect\)")
+_IDIOM = re.compile(r"\s*\((?:idiom|saying|proverb)[^)]*\)")
+_NOTE = re.compile(r"\([^)]*\)")
+
+
+def glosses_of(source: Source) -> list[str]:
+    """The glosses that say what the word means. Raises Nothing where there are none, or the word is a coarse one."""
+    facts = source.facts
+    glosses = facts.get("glosses") or []
+    body = "/".join(glosses)
+    if _COARSE.search(body):
+        raise Nothing("a coarse word")
+    if _ELSEWHERE.search(body) or is_mainland_wording(str(facts.get("word"))):
+        raise Nothing("a word of elsewhere")
+    told = [gloss for gloss in glosses if not _POINTER.match(gloss) and not _NAME.search(gloss)]
+    if not told:
+        raise Nothing("it only points to another word")
+    return told
+
+
+def is_idiom(glosses: list[str]) -> bool:
+    return any(_IDIOM.search(gloss) for gloss in glosses)
+
+
+def without_marks(gloss: str) -> str:
+    """The gloss without "(idiom)": who reads it knows."""
+    return _IDIOM.sub("", gloss).strip()
+
+
+def only_its_own(source: Source, glosses: list[str]) -> list[str]:
+    """Short glosses that no other entry of the dictionary has: asked for in English, the word is the reply."""
+    facts: dict[str, Any] = source.facts
+    own = set(facts.get("own") or [])
+    return [gloss for gloss in glosses if gloss in own and 1 <= len(gloss.split()) <= 8 and not _NOTE.search(gloss)]
+
+
+@lru_cache(4096)
+def is_mainland_wording(word: str) -> bool:
+    """Whether Taiwan has another word for it, by OpenCC's phrases: 軟件 is one (軟體)."""
+    phrases, characters = _converters()
+    return bool(phrases.convert(word) != characters.convert(word))
+
+
+@lru_cache
+def _converters() -> tuple[Any, Any]:
+    import opencc
+
+    return opencc.OpenCC("s2twp"), opencc.OpenCC("s2tw")
