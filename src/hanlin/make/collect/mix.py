@@ -29,13 +29,15 @@ from hanlin.core.text.documents import Row
 class Mix(Config):
     """Shares of the sources in what is trained on, and its order. Held-out rows are never repeated nor left out."""
 
-    weights: tuple[float, ...] = Field(
+    weights: tuple[float, ...] | dict[str, float] = Field(
         (),
-        description="share of the mixture for each source, in the order of sources (any numbers: 3 and 1 are ¾ and ¼)",
+        description="share of the mixture for each source (any numbers: 3 and 1 are ¾ and ¼), in the order of sources, or "
+        "by the last part of their addresses: {law: 3, poems: 1}",
     )
-    epochs: tuple[float, ...] = Field(
+    epochs: tuple[float, ...] | dict[str, float] = Field(
         (),
-        description="how often each source is read, in the order of sources: 0.3 takes three rows in ten, 2 all twice",
+        description="how often each source is read, in their order or by name: 0.3 takes three rows in ten, 2 all twice; "
+        "a source that is not named is read once",
     )
     temperature: float = Field(
         1.0, ge=1, le=100, description="shares ∝ size^(1/temperature): 1 as large as they are, more lifts small sources"
@@ -60,7 +62,8 @@ class Mix(Config):
             raise ValueError("weights, epochs and temperature are three ways to say the same; choose one")
         if self.epochs and self.total:
             raise ValueError("total follows from epochs; give weights or a temperature instead")
-        if any(value < 0 for value in (*self.weights, *self.epochs)):
+        given = [numbers.values() if isinstance(numbers, dict) else numbers for numbers in (self.weights, self.epochs)]
+        if any(value < 0 for numbers in given for value in numbers):
             raise ValueError("weights and epochs are not negative")
         return self
 
@@ -82,10 +85,11 @@ class Portion:
 
 def portions(names: Sequence[str], sizes: Sequence[int], mix: Mix, unit: str = "characters") -> list[Portion]:
     """How often each source is read. Raises HanlinError where weights or epochs are not one for each source."""
-    given = mix.weights or mix.epochs
-    if given and len(given) != len(sizes):
-        raise _not_one_each("weights" if mix.weights else "epochs", given, names)
-    epochs = list(mix.epochs) if mix.epochs else _epochs(sizes, mix)
+    if mix.epochs:
+        epochs = _one_each("epochs", mix.epochs, names, 1.0)
+    else:
+        weights = _one_each("weights", mix.weights, names, None) if mix.weights else None
+        epochs = _epochs(sizes, weights or [size ** (1 / mix.temperature) for size in sizes], mix)
     total = sum(size * times for size, times in zip(sizes, epochs))
     return [
         Portion(name, size, unit, round(times, 6), round(size * times / total, 6) if total else 0.0)
@@ -93,19 +97,37 @@ def portions(names: Sequence[str], sizes: Sequence[int], mix: Mix, unit: str = "
     ]
 
 
-def _epochs(sizes: Sequence[int], mix: Mix) -> list[float]:
-    wanted = [w if n else 0.0 for w, n in zip(mix.weights, sizes)] if mix.weights else _by_temperature(sizes, mix)
+def unused_names(names: Sequence[str], mix: Mix) -> list[str]:
+    """Names that weights or epochs have a number for, and no source has."""
+    given = mix.weights or mix.epochs
+    known = {*names, *map(_short, names)}
+    return [name for name in given if name not in known] if isinstance(given, dict) else []
+
+
+def _one_each(
+    option: str, given: tuple[float, ...] | dict[str, float], names: Sequence[str], default: float | None
+) -> list[float]:
+    if isinstance(given, dict):
+        found = [given.get(name, given.get(_short(name), default)) for name in names]
+    else:
+        found = [*given, *[None] * (len(names) - len(given))]
+    if len(found) != len(names) or None in found:
+        raise _not_one_each(option, len(given), names)
+    return [float(number) for number in found if number is not None]
+
+
+def _short(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _epochs(sizes: Sequence[int], wanted: Sequence[float], mix: Mix) -> list[float]:
+    wanted = [weight if size else 0.0 for weight, size in zip(wanted, sizes)]
     if not (sum_wanted := sum(wanted)):
         return [0.0] * len(sizes)
-    shares = [w / sum_wanted for w in wanted]
-    total = float(mix.total or sum(sizes))
-    largest = min(mix.most_epochs * n / p for n, p in zip(sizes, shares) if p)
-    total = min(total, largest)
-    return [p * total / n if n else 0.0 for n, p in zip(sizes, shares)]
-
-
-def _by_temperature(sizes: Sequence[int], mix: Mix) -> list[float]:
-    return [size ** (1 / mix.temperature) if size else 0.0 for size in sizes]
+    shares = [weight / sum_wanted for weight in wanted]
+    largest = min(mix.most_epochs * size / share for size, share in zip(sizes, shares) if share)
+    total = min(float(mix.total or sum(sizes)), largest)
+    return [share * total / size if size else 0.0 for size, share in zip(sizes, shares)]
 
 
 def copies(row_id: str, epochs: float, seed: int) -> int:
@@ -131,10 +153,10 @@ def chance(seed: int, use: str, name: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{use}\0{name}".encode()).digest()[:8], "big") / 2**64
 
 
-def _not_one_each(option: str, given: Sequence[float], names: Sequence[str]) -> HanlinError:
+def _not_one_each(option: str, num_given: int, names: Sequence[str]) -> HanlinError:
     return HanlinError(
-        f"mix.{option} has {len(given)} numbers for {len(names)} sources ({', '.join(names)[:160]}).",
-        "one number for each source, in their order",
+        f"mix.{option} has {num_given} numbers for {len(names)} sources ({', '.join(names)[:160]}).",
+        "one number for each source, in their order or by their names",
         f"mix.{option}='[{', '.join('1' for _ in names)}]'",
         "src/hanlin/make/collect/README.md",
     )

@@ -71,3 +71,28 @@ def test_overrides_of_unknown_steps_and_whole_steps(load):
 def test_a_missing_recipe(tmp_path):
     with pytest.raises(HanlinError, match="does not exist"):
         load_recipe(tmp_path / "none.yaml", ROOMS)
+
+
+def test_a_recipe_uses_another(load, tmp_path):
+    (tmp_path / "first.yaml").write_text("out: runs/first\n" + RECIPE.split("\n", 2)[2], encoding="utf-8")
+    recipe = load("use: first.yaml\nsteps: {chat: {room: finetune, model: base, data: corpus}}", {"base": {"seed": 1}})
+    assert [step.name for step in recipe.steps] == ["corpus", "tokenizer", "base", "chat"]
+    assert recipe.out == Path("runs/r") and recipe.steps[2].values["seed"] == 1
+    with pytest.raises(HanlinError, match='both have a step "corpus"'):
+        load("use: first.yaml\nsteps: {corpus: {room: collect, sources: x}}")
+    with pytest.raises(HanlinError, match="which uses it"):
+        load("use: r.yaml\nsteps: {corpus: {room: collect, sources: x}}")
+
+
+def test_steps_without_their_program_are_left_out(load):
+    recipe = load("""
+steps:
+  all:    {room: collect, sources: [law, poems, rhymes]}
+  only:   {room: tokenize, corpus: rhymes}
+  law:    {room: collect, where: sh, sources: [law/]}
+  rhymes: {room: collect, sources: [poems]}
+  poems:  {room: collect, where: no-such-program, sources: [poems/]}
+""")
+    assert [step.name for step in recipe.steps] == ["law", "all"]
+    assert recipe.steps[1].values["sources"] == ["law"]
+    assert dict(recipe.left_out) == dict.fromkeys(("poems", "rhymes", "only"), "no-such-program")

@@ -15,7 +15,7 @@ from hanlin.core.run.events import silent
 from hanlin.core.run.sources import fetch
 from hanlin.core.text.documents import read_rows
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.mix import Mix, copies, portions
+from hanlin.make.collect.mix import Mix, copies, portions, unused_names
 from hanlin.make.collect.pipeline import shards
 from hanlin.make.collect.run import run
 
@@ -62,6 +62,17 @@ def test_weights_are_shares_and_no_source_is_read_too_often(sizes, data):
     for portion, weight in zip(found, weights):
         assert portion.epochs <= 2 + 1e-6
         assert portion.share == pytest.approx(weight / sum(weights), abs=1e-3)
+
+
+def test_sources_are_called_by_the_last_part_of_their_addresses():
+    names = ["runs/x/law", "file:poems.jsonl"]
+    assert portions(names, [10, 10], Mix(weights={"law": 1, "file:poems.jsonl": 1})) == portions(
+        names, [10, 10], Mix(weights=(1, 1))
+    )
+    assert [portion.epochs for portion in portions(names, [10, 10], Mix(epochs={"law": 3}))] == [3, 1]
+    assert unused_names(names, Mix(epochs={"law": 3, "words": 1})) == ["words"]
+    with pytest.raises(HanlinError, match="1 numbers for 2 sources"):
+        portions(names, [10, 10], Mix(weights={"law": 1}))
 
 
 def test_a_total_is_kept():

@@ -16,7 +16,7 @@ from hanlin.core.text.documents import SPLITS, Row, RowWriter, Split
 from hanlin.core.text.script import script_of
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, split_before_end
-from hanlin.make.collect.mix import Mix, Portion, copies, portions
+from hanlin.make.collect.mix import Mix, Portion, copies, portions, unused_names
 from hanlin.make.collect.pipeline.engines import Map
 from hanlin.make.collect.pipeline.ordering import bounds_of, merge_runs, remove_runs, some_keys, write_run
 from hanlin.make.collect.pipeline.shards import read_shard
@@ -80,7 +80,7 @@ def _place_all(
     config, shards = job.config, processed.shards
     mixture: list[Portion] = []
     if config.mix.changes_amounts:
-        mixture = _mixture(job, processed, surveys, placing.kind)
+        mixture = _mixture(job, processed, surveys, placing.kind, emit)
     is_single = len(shards) == 1 and config.mix == Mix()
     bounds = None
     if config.mix.order != "as_read":
@@ -103,12 +103,17 @@ def _place_all(
     return mixture
 
 
-def _mixture(job: Job, processed: Processed, surveys: dict[int, dict[str, Any]], kind: str) -> list[Portion]:
-    sizes = [0] * len(job.sources)
+def _mixture(
+    job: Job, processed: Processed, surveys: dict[int, dict[str, Any]], kind: str, emit: Emit
+) -> list[Portion]:
+    names = [source.address for source in job.sources]
+    if unused := unused_names(names, job.config.mix):
+        emit("note", text=f"mix has numbers for {', '.join(unused)}, which no source is called; they are left aside.")
+    sizes = [0] * len(names)
     for number, seen in surveys.items():
         sizes[processed.source_of[number]] += seen["sizes"].get(kind, 0)
     unit = "tokens" if "tokenizer" in job.inputs else "characters"
-    return portions([source.address for source in job.sources], sizes, job.config.mix, unit)
+    return portions(names, sizes, job.config.mix, unit)
 
 
 def _survey(task: tuple[Job, int, Path]) -> dict[str, Any]:
