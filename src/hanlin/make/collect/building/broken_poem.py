@@ -3,6 +3,7 @@ another poem, the rhyme at the wrong place."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -14,11 +15,15 @@ from hanlin.make.collect.reading.poems import verses_of
 
 TAKES = ("poem",)
 
+_QUOTED = re.compile("[「」『』《》〈〉]")
+
 
 def build(source: Source) -> Iterator[Row]:
     poem = poem_of(source)
     if poem.num_verses not in (4, 8):
         raise Nothing("neither 絕句 nor 律詩")
+    if _QUOTED.search(source.row.text):
+        raise Nothing("quotations inside verses")
     num_lines = len(poem.lines) // 2
     rest = poem.lines[num_lines:]
     ways = [_shorter, _longer, _rhyme_moved, *([_of_another] if _other(source, poem) else [])]

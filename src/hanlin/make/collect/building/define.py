@@ -26,8 +26,10 @@ def build(source: Source) -> Iterator[Row]:
         raise Nothing("an idiom")
     if len(facts["word"]) < 2:
         raise Nothing("a single character")
-    meaning = glosses[0] if len(glosses) == 1 else "\n" + "\n".join(f"{n}. {g}" for n, g in enumerate(glosses, start=1))
-    reply = f"{facts['word']} ({facts['reading']}): {meaning}"
+    meaning = (
+        f" {glosses[0]}" if len(glosses) == 1 else "\n" + "\n".join(f"{n}. {g}" for n, g in enumerate(glosses, start=1))
+    )
+    reply = f"{facts['word']} ({facts['reading']}):{meaning}"
     if facts["measures"]:
         reply += f"\nMeasure word: {', '.join(facts['measures'])}"
     yield source.chat(source.pick(QUESTIONS).format(word=facts["word"]), reply)

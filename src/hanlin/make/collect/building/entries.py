@@ -9,9 +9,12 @@ from typing import Any
 from hanlin.make.collect.building.builder import Nothing, Source
 
 _POINTER = re.compile(
-    r"((an? )?(\w+ ){0,2}variant of|see( also)? |also written|also called|same as|abbreviation |"
-    r"equivalent (to|of)|used in|also |short for|contraction of|one of the|Kangxi radical|Japanese for|classifier for|pronunciation of|erhua )",
+    r"\(?((an? )?(\w+ ){0,2}variant of|see( also)? |also |same as|abbreviation |equivalent (to|of)|used in|short for|"
+    r"contraction of|one of the|Kangxi radical|Japanese for|classifier for|pronunciation of|erhua )",
     re.IGNORECASE,
+)
+_PLACE = re.compile(
+    r"\b(county|prefecture|district|city|township|banner|league|town|province|village)\b", re.IGNORECASE
 )
 _NAME = re.compile(r"(surname |\(name\)|given name)")
 _COARSE = re.compile(
@@ -32,6 +35,8 @@ def glosses_of(source: Source) -> list[str]:
         raise Nothing("a coarse word")
     if _ELSEWHERE.search(body) or is_mainland_wording(str(facts.get("word"))):
         raise Nothing("a word of elsewhere")
+    if _PLACE.search(body) and facts["reading"][:1].isupper() and "Taiwan" not in body:
+        raise Nothing("a place of elsewhere")
     told = [gloss for gloss in glosses if not _POINTER.match(gloss) and not _NAME.search(gloss)]
     if not told:
         raise Nothing("it only points to another word")

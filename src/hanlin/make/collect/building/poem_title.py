@@ -25,7 +25,14 @@ BY_TITLE = (
 
 def build(source: Source) -> Iterator[Row]:
     poem = poem_of(source)
+    if not (poem.is_signed or is_theme(poem.title)):
+        raise Nothing("neither an author nor a theme")
     if poem.num_verses > MOST_VERSES:
         raise Nothing("a long poem")
-    questions = (*BY_AUTHOR, *BY_TITLE) if poem.is_signed else BY_TITLE
+    questions = (*BY_AUTHOR, *(BY_TITLE if is_theme(poem.title) else ())) if poem.is_signed else BY_TITLE
     yield source.chat(source.pick(questions).format(**poem.named), "\n".join(poem.lines))
+
+
+def is_theme(title: str) -> bool:
+    """Whether the title alone can be asked for: 〈春望〉, not 〈雜題八首 其一〉."""
+    return " " not in title and not title.endswith("首") and "韻" not in title

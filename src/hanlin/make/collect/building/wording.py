@@ -19,7 +19,6 @@ from hanlin.make.collect.building.builder import Nothing, Source
 TAKES = ("interface", "interpretation", "judgment", "opinion", "case_opinions", "document")
 
 LEAST_CHARS, MOST_CHARS = 12, 160
-LEAST_BEFORE_CHARS = 12
 
 TRANSLATE = (
     "把下面的介面文字翻成台灣使用的中文。\n\n{asked}",
@@ -38,6 +37,11 @@ CONTINUE = (
 )
 
 _PAIRS = Path(__file__).with_name("wording_pairs.tsv")
+_BEGINS = re.compile("[\u4e00-\u9fff「《]")
+_FOOTNOTE = re.compile(r"同?註\s?\d|頁\s?\d|\bId\.|\bat \d|[A-Za-z]\.|[\u4e00-\u9fff]\d{1,3}[；。，]|。[^」』）]")
+_MARK = re.compile(
+    "[\u4e00-\u9fff](?<![第年月日至共計約有達等逾於為及以款項])\\d{1,2}(?![\\d年月日號條項款點目個人歲萬元次週期字公倍分級種屆])[\u4e00-\u9fff]"
+)
 _SENTENCE_END = re.compile(r"(?<=[。！？])|\n+")
 
 
@@ -48,14 +52,14 @@ def build(source: Source) -> Iterator[Row]:
     sentences = [sentence.strip() for sentence in _SENTENCE_END.split(source.row.text)]
     made = 0
     for place, sentence in enumerate(sentences):
-        if not LEAST_CHARS <= len(sentence) <= MOST_CHARS or sentence[-1] not in "。！？":
+        if not _is_prose(sentence):
             continue
         mainland = in_mainland_words(sentence, "")
         if mainland == sentence:
             continue
         made += 1
         before = sentences[place - 1] if place else ""
-        if len(before) >= LEAST_BEFORE_CHARS and source.number(2, f"kind {place}"):
+        if _is_prose(before) and source.number(2, f"kind {place}"):
             templates, asked = CONTINUE, before
         else:
             templates, asked = REWRITE, _simplified(mainland)
@@ -67,9 +71,25 @@ def build(source: Source) -> Iterator[Row]:
 
 
 def in_mainland_words(text: str, where: str) -> str:
-    """The text with the mainland's words, still in Traditional characters. where: "interface" for programs' strings."""
-    pattern, words = _words(where)
+    """The text with the mainland's words, still in Traditional characters; unchanged where only weak words differ.
+
+    where: "interface" for programs' strings, "" for any text.
+    """
+    pattern, words, weak = _words(where)
+    if not any(found not in weak for found in pattern.findall(text)):
+        return text
     return pattern.sub(lambda found: words[found.group()], text)
+
+
+def _is_prose(sentence: str) -> bool:
+    """Whole sentences without the footnotes that a PDF's text layer puts between them."""
+    return (
+        LEAST_CHARS <= len(sentence) <= MOST_CHARS
+        and sentence[-1] in "。！？"
+        and _BEGINS.match(sentence) is not None
+        and not _FOOTNOTE.search(sentence)
+        and not _MARK.search(sentence)
+    )
 
 
 def _of_interface(source: Source) -> Iterator[Row]:
@@ -92,10 +112,12 @@ def _script_of(source: Source, place: str, mainland: str) -> tuple[str, str]:
 
 
 @lru_cache
-def _words(where: str) -> tuple[re.Pattern[str], dict[str, str]]:
+def _words(where: str) -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]:
+    """(pattern of Taiwan's words, the mainland's by Taiwan's, words that alone don't make a pair)."""
     lines = [line.split("\t") for line in _PAIRS.read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
-    words = {taiwan: mainland for taiwan, mainland, *only in lines if not only or only == [where]}
-    return re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True))), words
+    words = {taiwan: mainland for taiwan, mainland, *only in lines if not only or only[0] in (where, "weak")}
+    weak = frozenset(taiwan for taiwan, _, *only in lines if only == ["weak"])
+    return re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True))), words, weak
 
 
 def _simplified(text: str) -> str:
