@@ -20,7 +20,6 @@ from hanlin.core.text.chat import Rendered, render
 from hanlin.core.text.chat_view import pieces
 from hanlin.core.text.documents import Row
 from hanlin.core.text.tokenizer import Tokenizer
-from hanlin.make.collect.report.differences import differences
 
 TWO_COLUMNS = 64
 """Columns of a terminal from which replies stand side by side."""
@@ -192,6 +191,8 @@ def _marks(row: Row) -> dict[str, Text]:
     """Both replies with what differs marked, where each is one message."""
     if len(row.chosen) != 1 or len(row.rejected) != 1:
         return {}
+    from hanlin.make.collect.report.differences import differences
+
     both = differences(visible(row.chosen[0]["content"]), visible(row.rejected[0]["content"]))
     styles = {"chosen": "green", "rejected": "red"}
     return {
