@@ -28,7 +28,20 @@ if TYPE_CHECKING:
     from hanlin.make.collect.config import Collect
     from hanlin.make.collect.reading.unpacking import Allowance
 
-READERS = ("plain", "jsonl", "tables", "pdf", "html", "office", "epub", "subtitles", "compressed", "archives", "warc")
+READERS = (
+    "plain",
+    "jsonl",
+    "tables",
+    "pdf",
+    "html",
+    "office",
+    "epub",
+    "subtitles",
+    "compressed",
+    "archives",
+    "warc",
+    "wikipedia",
+)
 """The modules of this folder that read files by their suffix."""
 
 MAX_NOTES = 20

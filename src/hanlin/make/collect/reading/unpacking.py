@@ -34,7 +34,7 @@ MAX_BYTES = 256 * 2**30
 MAX_DEPTH = 3
 BLOCK_BYTES = 2**20
 
-Read = Callable[[Path, str, Reading], Iterator[Row]]
+Read = Callable[..., Iterator[Row]]
 
 _LIBRARIES = (
     EOFError,
@@ -84,7 +84,7 @@ def container(read: Read) -> Read:
     """The reader of an archive: within bounds, and what is broken in it becomes a rejected row after those it gave."""
 
     @wraps(read)
-    def bounded(path: Path, name: str, reading: Reading) -> Iterator[Row]:
+    def bounded(path: Path, name: str, reading: Reading, *span: Any) -> Iterator[Row]:
         outermost = reading.allowance is None
         if reading.depth >= MAX_DEPTH:
             yield reading.unreadable(name, f"an archive more than {MAX_DEPTH} deep in others")
@@ -94,7 +94,7 @@ def container(read: Read) -> Read:
             reading.allowance = Allowance(limit)
         reading.depth += 1
         try:
-            yield from read(path, name, reading)
+            yield from read(path, name, reading, *span)
         except Broken as error:
             yield reading.unreadable(name, str(error))
         except TooMuch as error:

@@ -27,7 +27,10 @@ MOST_NAMES = 20
 """Files that a collection leaves out are named up to this many."""
 
 UNIT_BYTES = 32 * 2**20
-"""Small files are read together up to this size; files of lines are cut into spans of it."""
+"""Small files are read together up to this size; files that can be cut are cut into spans of it."""
+
+SPLITTABLE = (".jsonl", ".ndjson", ".xml", ".xml.bz2")
+"""Files whose readers also have spans(path, least_bytes), and read a span alone. Another big file is one unit."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _left_out(names: Sequence[str]) -> dict[str, int]:
 
 
 def _by_size(files: Mapping[str, Path]) -> Iterator[Part]:
-    """Neighbours together up to UNIT_BYTES; a large file of lines in spans."""
+    """Neighbours together up to UNIT_BYTES; a large file in spans where it can be cut."""
     group: dict[str, Path] = {}
     size = 0
     for name, path in files.items():
@@ -128,8 +131,8 @@ def _by_size(files: Mapping[str, Path]) -> Iterator[Part]:
         if group and size + bytes_here > UNIT_BYTES:
             yield "", group, None
             group, size = {}, 0
-        if bytes_here > 2 * UNIT_BYTES and name.lower().endswith((".jsonl", ".ndjson")):
-            for span in jsonl.spans(path, UNIT_BYTES):
+        if bytes_here > 2 * UNIT_BYTES and name.lower().endswith(SPLITTABLE):
+            for span in _reader(name).spans(path, UNIT_BYTES):
                 yield "", {name: path}, span
             continue
         group[name] = path
@@ -147,12 +150,18 @@ def _rows(unit: Unit, reading: Reading) -> Iterator[tuple[str, Row]]:
         yield from _collection(unit.reader).read(dict(unit.files), reading)
     elif unit.span is not None:
         ((name, path),) = unit.files
-        for row in jsonl.read(path, name, reading, unit.span):
+        for row in _reader(name).read(path, name, reading, unit.span):
             yield name, row
     else:
         for name, path in unit.files:
             for row in reading.file(path, name):
                 yield name, row
+
+
+def _reader(name: str):
+    reader = reader_of(name)
+    assert reader is not None, name
+    return reader
 
 
 def _collection(name: str):

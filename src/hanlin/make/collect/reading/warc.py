@@ -45,7 +45,7 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
             page = _page(record, left_out)
             if page is not None:
                 pages += 1
-                yield from _documents(page, f"{name}:{number}", reading)
+                yield from _documents(page, f"{name}:{number}", reading, left_out)
     finally:
         if left_out:
             most = ", ".join(f"{count:,} × {what}" for what, count in left_out.most_common(8))
@@ -188,13 +188,22 @@ def _payload(record: Any, left_out: Counter[str]) -> bytes | None:
     return bytes(data)
 
 
-def _documents(page: _Page, row_id: str, reading: Reading) -> Iterator[Row]:
+def _documents(page: _Page, row_id: str, reading: Reading, left_out: Counter[str]) -> Iterator[Row]:
     facts: dict[str, Any] = {"type": "page", "source": page.url, "year": page.year, "group": page.url}
     data = _in_utf8(page.data, page.charset)
     if page.kind == "html":
-        from hanlin.make.collect.reading.html import text_of_html
+        from hanlin.make.collect.reading.html import decoded, text_of_markup
 
-        text = text_of_html(data, page.url)
+        try:
+            markup = decoded(data)
+        except HanlinError:
+            left_out["page in no known encoding"] += 1
+            return
+        try:
+            text = text_of_markup(markup, page.url)
+        except Broken:
+            left_out["page that can't be parsed"] += 1
+            return
     else:
         text = data.decode("utf-8-sig", errors="replace")
     yield from reading.documents(row_id, text, **facts)
