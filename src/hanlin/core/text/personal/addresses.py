@@ -29,7 +29,7 @@ _INSIDE = (
     f"(?: ?{_PART} ?鄰)?(?: ?{_ANY_ROAD})?(?: ?{_PART} ?段)?(?: ?(?:{_NUMBER}|{_HAN}{{2,4}}) ?巷)?(?: ?{_NUMBER} ?弄)?"
     f"(?: ?{_NUMBER} ?衖)?"
 )
-_DOOR = re.compile(f"(?:大道|[路街段巷弄衖鄰村里]) ?(?:臨)?(?P<number>{_NUMBER}(?: ?[之-] ?{_PART})?) ?號")
+_DOOR = re.compile(f"(?P<unit>大道|[路街段巷弄衖鄰村里]) ?(?:臨)?(?P<number>{_NUMBER}(?: ?[之-] ?{_PART})?) ?號")
 _FLOOR = f"(?:(?:地下 ?)?[Bb]?{_PART}|地下) ?(?:樓|[Ff](?![A-Za-z]))(?: ?[之-] ?{_PART})?"
 _TAIL = re.compile(f"(?: ?之 ?{_PART})?(?:[ ,、]?{_FLOOR})?(?:[ ,]?[A-Za-z]?[0-9]{{1,4}}[A-Za-z]? ?室)?")
 _WITH_COUNTY = re.compile(
@@ -47,7 +47,7 @@ _REACH = 44
 def addresses(text: str) -> Iterator[Match]:
     """The surest reading of what stands before each door: with a county, a township, or a road alone."""
     for found in _DOOR.finditer(text):
-        begin, end = max(0, found.start() - _REACH), found.start() + 1
+        begin, end = max(0, found.start() - _REACH), found.end("unit")
         for pattern, confidence in ((_WITH_COUNTY, 0.95), (_WITH_TOWN, 0.8), (_ROAD_ALONE, 0.6)):
             if before := pattern.search(text, begin, end):
                 yield Match("address", before.start(), _TAIL.match(text, found.end()).end(), confidence)  # type: ignore[union-attr]

@@ -26,6 +26,7 @@ _SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{characters('surnames')}
 _ANY_SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{characters('surnames')}{characters('rare_surnames')}])"
 _ROLES = "|".join(words("roles"))
 _LABELS = "|".join(words("labels")).replace("姓名", "姓 {0,4}名")
+_SPACED_ROLES = "|".join(" {0,4}".join(role) for role in words("roles"))
 _FORMAL = "|".join(words("formal_titles"))
 _JOBS = "|".join(words("job_titles"))
 _NEXT = "|".join(words("next_labels"))
@@ -38,7 +39,7 @@ _FOLLOWS = (
 _LABELLED = re.compile(
     rf"(?:{_LABELS}|{_ROLES}) ?(?:[(][^()\n]{{1,8}}[)])? ?[:=|] ?(?P<name>{_ANY_SURNAME}{_HAN}{{1,2}}?){_END}"
 )
-_SPACED = re.compile(rf"(?:{_LABELS}|{_ROLES}) {{1,8}}(?P<name>{_SURNAME}{_GIVEN}{{1,2}}?){_END}")
+_SPACED = re.compile(rf"(?:{_LABELS}|{_SPACED_ROLES})(?: {{1,8}}| ?\n {{0,8}})(?P<name>{_SURNAME}{_GIVEN}{{1,2}}?){_END}")
 _INLINE = re.compile(rf"(?:{_ROLES})(?P<name>{_SURNAME}(?:{_GIVEN}{{2}}{_FOLLOWS}|{_GIVEN}(?=[,。;、:)\n])))")
 _NEXT_NAME = re.compile(rf" ?[、,及與和] ?(?P<name>{_SURNAME}{_GIVEN}{{1,2}}){_FOLLOWS}")
 _FOREIGN = re.compile(
