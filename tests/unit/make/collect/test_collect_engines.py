@@ -18,7 +18,7 @@ from hanlin.core.run.events import silent
 from hanlin.core.run.sources import fetch
 from hanlin.core.text.documents import SPLITS, read_rows
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.pipeline import shards
+from hanlin.make.collect.pipeline import shards, stages
 from hanlin.make.collect.reading import walk
 from hanlin.make.collect.run import run
 
@@ -83,6 +83,33 @@ def test_an_error_comes_back_whole(tmp_path, folder, engine):
     with pytest.raises(HanlinError, match=r"a\.jsonl, line 2") as caught:
         collect(tmp_path / "out", tmp_path / "source", engine=engine, workers=2)
     assert len(str(caught.value).splitlines()) == 4
+
+
+def test_what_is_finished_is_not_done_again(tmp_path, folder, monkeypatch):
+    """A run that is stopped half-way passes no shard twice but those of the unit it was reading."""
+    small_pieces(monkeypatch)
+    passed: list[str] = []
+    most = [1_000_000]
+    real = stages._pass
+
+    def counting(job, stage, rows, target, verdict):
+        if len(passed) == most[0]:
+            raise KeyboardInterrupt
+        passed.append(f"{stage.number}/{target.name}")
+        return real(job, stage, rows, target, verdict)
+
+    monkeypatch.setattr(stages, "_pass", counting)
+    collect(tmp_path / "alone", folder, engine="one")
+    alone = list(passed)
+    passed.clear()
+    most[0] = len(alone) // 3
+    with pytest.raises(KeyboardInterrupt):
+        collect(tmp_path / "out", folder, engine="one")
+    most[0] = 1_000_000
+    collect(tmp_path / "out", folder, engine="one")
+    assert set(passed) == set(alone)
+    twice = {name for name in passed if passed.count(name) == 2}
+    assert len({name.rpartition("-")[0] for name in twice}) <= 1
 
 
 SCRIPT = """
