@@ -27,14 +27,19 @@ _AFTER_LABEL = re.compile(
     r"(?: ?[(][^()\n]{1,8}[)])?[ :=|\t為是於在]{0,6}\n?(?P<date>" + _WRITTEN + "|" + _SHORT + r")(?![0-9])"
 )
 _DOTTED = r"(?:民國 ?)?[0-9]{2,4}[./-][0-9]{1,2}[./-][0-9]{1,2}"
-_BEFORE_LABEL = re.compile(r"(?P<date>" + _WRITTEN + "|" + _DOTTED + r")(?= ?(?:出生|誕生|生[,。;)、於]|生$|生 |生\n))")
+_LABEL_AFTER = re.compile("[日0-9] ?(?:出生|誕生|生[,。;)、於 \n]|生$)")
+_BEFORE_LABEL = re.compile(r"(?P<date>" + _WRITTEN + "|" + _DOTTED + r")$")
+_REACH = 26
 
 
 def birthdays(text: str) -> Iterator[Match]:
-    for pattern in (_AFTER_LABEL, _BEFORE_LABEL):
-        for found in pattern.finditer(text):
-            if _is_date(found["date"]):
-                yield Match("birthday", *found.span("date"), 0.9)
+    behind = (
+        _BEFORE_LABEL.search(text, max(0, found.start() - _REACH), found.start() + 1)
+        for found in _LABEL_AFTER.finditer(text)
+    )
+    for found in (*_AFTER_LABEL.finditer(text), *filter(None, behind)):
+        if _is_date(found["date"]):
+            yield Match("birthday", *found.span("date"), 0.9)
 
 
 def _is_date(date: str) -> bool:

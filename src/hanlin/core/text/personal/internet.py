@@ -20,10 +20,11 @@ _SERVICES = frozenset({"git", "hg", "svn"})
 """git@github.com:owner/name names no person."""
 
 _LINE = re.compile(
-    r"(?:(?<![A-Za-z])(?:[Ll][Ii][Nn][Ee]|LINE)(?: ?(?:ID|Id|id|帳號))?(?:[是為]|[ ]?[:=][ ]?)"
-    r"|(?<![依信仰仗耍無])賴(?: ?(?:ID|id|帳號))?(?:是|[ ]?:[ ]?))"
+    r"(?:[Ll][Ii][Nn][Ee](?: ?(?:ID|Id|id|帳號))?(?:[是為]|[ ]?[:=][ ]?)|賴(?: ?(?:ID|id|帳號))?(?:是|[ ]?:[ ]?))"
     r"[ ]?(@?[A-Za-z0-9][A-Za-z0-9._-]{2,19})(?![A-Za-z0-9._-]*[@(/])"
 )
+_OTHER_WORDS = re.compile("[A-Za-z依信仰仗耍無]")
+"""Before LINE or 賴 they make another word: online, 依賴."""
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9]|\.[0-9])")
 _IPV6 = re.compile(r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:.]{3,41}")
 _VERSION = re.compile(r"(?:[Vv]|[Vv]ersion|版本?|[=~^<>]) ?$")
@@ -43,6 +44,8 @@ def emails(text: str) -> Iterator[Match]:
 
 def line_ids(text: str) -> Iterator[Match]:
     for found in _LINE.finditer(text):
+        if _OTHER_WORDS.match(text[found.start() - 1 : found.start()]):
+            continue
         yield Match("line_id", *found.span(1), 0.85)
 
 

@@ -68,6 +68,8 @@ def is_iban(number: str) -> bool:
 
 def accounts(text: str) -> Iterator[Match]:
     """With its bank's code, or behind a label. The words nearest before the digits decide."""
+    if not _ACCOUNT_LABEL.search(text):
+        return
     for found in _ACCOUNT.finditer(text):
         coded = bool(found["code"]) and is_bank_code(found["code"])
         joined = coded and not found["between"].strip(" -")

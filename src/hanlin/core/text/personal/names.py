@@ -24,9 +24,8 @@ _NOT_NAME_ENDS = frozenset(words("not_name_ends"))
 _GIVEN = f"(?:(?![{characters('not_in_names')}]){_HAN})"
 _SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{characters('surnames')}])"
 _ANY_SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{characters('surnames')}{characters('rare_surnames')}])"
-_ROLES = "|".join(words("roles"))
-_LABELS = "|".join(words("labels")).replace("姓名", "姓 {0,4}名")
-_SPACED_ROLES = "|".join(" {0,4}".join(role) for role in words("roles"))
+_ROLES = words("roles")
+_LABELS = (*words("labels"), *_ROLES)
 _FORMAL = "|".join(words("formal_titles"))
 _JOBS = "|".join(words("job_titles"))
 _NEXT = "|".join(words("next_labels"))
@@ -36,11 +35,10 @@ _FOLLOWS = (
     "|主張|辯|稱|起訴|提起|表示|陳稱|簽|給付|負擔|返還|請求|聲請|上訴|到庭|否認|承認|證述|證稱|供述|涉|共同|駕|騎)"
 )
 
-_LABELLED = re.compile(
-    rf"(?:{_LABELS}|{_ROLES}) ?(?:[(][^()\n]{{1,8}}[)])? ?[:=|] ?(?P<name>{_ANY_SURNAME}{_HAN}{{1,2}}?){_END}"
-)
-_SPACED = re.compile(rf"(?:{_LABELS}|{_SPACED_ROLES})(?: {{1,8}}| ?\n {{0,8}})(?P<name>{_SURNAME}{_GIVEN}{{1,2}}?){_END}")
-_INLINE = re.compile(rf"(?:{_ROLES})(?P<name>{_SURNAME}(?:{_GIVEN}{{2}}{_FOLLOWS}|{_GIVEN}(?=[,。;、:)\n])))")
+# Colons and blanks are rarer than what labels begin with, so they are found first, then the label before them.
+_LABELLED = re.compile(rf"[:=|] ?(?P<name>{_ANY_SURNAME}{_HAN}{{1,2}}){_END}")
+_SPACED = re.compile(rf"(?: {{1,8}}| ?\n {{0,8}})(?P<name>{_ANY_SURNAME}{_GIVEN}{{1,2}}){_END}")
+_INLINE = re.compile(rf"[人告](?P<name>{_SURNAME}(?:{_GIVEN}{{2}}{_FOLLOWS}|{_GIVEN}(?=[,。;、:)\n])))")
 _NEXT_NAME = re.compile(rf" ?[、,及與和] ?(?P<name>{_SURNAME}{_GIVEN}{{1,2}}){_FOLLOWS}")
 _FOREIGN = re.compile(
     r"(?:英文姓名|姓名|[Ff]ull [Nn]ame|[Cc]ardholder|[Pp]assenger)(?: ?[(][^()\n]{1,10}[)])? ?[:=] ?"
@@ -58,22 +56,32 @@ def names(text: str) -> Iterator[Match]:
 
 def again(text: str, known: Iterable[str]) -> Iterator[Match]:
     """Every place of names that are known from elsewhere. Those of two characters are words too often."""
-    whole = [name for name in known if len(name) > 2]
-    if whole:
-        for found in re.finditer("|".join(map(re.escape, sorted(whole, key=lambda name: (-len(name), name)))), text):
-            yield Match("name", *found.span(), 0.7)
+    for name in sorted(name for name in known if len(name) > 2):
+        place = text.find(name)
+        while place >= 0:
+            yield Match("name", place, place + len(name), 0.7)
+            place = text.find(name, place + len(name))
 
 
 def _labelled(text: str) -> Iterator[Match]:
-    for pattern, confidence in ((_LABELLED, 0.9), (_SPACED, 0.8), (_INLINE, 0.7)):
+    for pattern, labels, confidence in ((_LABELLED, _LABELS, 0.9), (_SPACED, _LABELS, 0.8), (_INLINE, _ROLES, 0.7)):
         for found in pattern.finditer(text):
-            if not _is_name(found["name"]):
+            label_end = found.start() + (pattern is _INLINE)
+            if not _is_name(found["name"]) or not _label_before(text, label_end).endswith(labels):
                 continue
             yield Match("name", *found.span("name"), confidence)
             while (found := _NEXT_NAME.match(text, found.end("name"))) and _is_name(found["name"]):  # type: ignore[assignment]
                 yield Match("name", *found.span("name"), 0.6)
     for found in _FOREIGN.finditer(text):
         yield Match("name", *found.span("name"), 0.8)
+
+
+def _label_before(text: str, end: int) -> str:
+    """The last characters before text[end], without blanks (原　　告) and a remark in parentheses (甲方（出租人）)."""
+    before = text[max(0, end - 24) : end].rstrip()
+    if before.endswith(")"):
+        before = before[: before.rfind("(")] if "(" in before else before
+    return before.replace(" ", "")
 
 
 def _titled(text: str) -> Iterator[Match]:

@@ -20,26 +20,27 @@ from hanlin.core.text.personal.names import again, names
 from hanlin.core.text.personal.phones import landlines, mobiles
 from hanlin.core.text.personal.plates import plates
 
-RECOGNISERS: dict[Callable[[str], Iterable[Match]], frozenset[str]] = {
-    persons: frozenset({"national_id", "resident_id"}),
-    health_cards: frozenset({"health_card"}),
-    passports: frozenset({"passport"}),
-    company_ids: frozenset({"company_id"}),
-    carriers: frozenset({"carrier"}),
-    mobiles: frozenset({"mobile"}),
-    landlines: frozenset({"landline"}),
-    addresses: frozenset({"address"}),
-    plates: frozenset({"plate"}),
-    accounts: frozenset({"bank_account"}),
-    cards: frozenset({"card"}),
-    ibans: frozenset({"iban"}),
-    emails: frozenset({"email"}),
-    line_ids: frozenset({"line_id"}),
-    birthdays: frozenset({"birthday"}),
-    names: frozenset({"name"}),
-    network_addresses: frozenset({"ip"}),
+RECOGNISERS: dict[Callable[[str], Iterable[Match]], tuple[frozenset[str], tuple[str, ...]]] = {
+    persons: (frozenset({"national_id", "resident_id"}), ()),
+    health_cards: (frozenset({"health_card"}), ("健保",)),
+    passports: (frozenset({"passport"}), ("護照", "assport", "ASSPORT")),
+    company_ids: (frozenset({"company_id"}), ("編", "VAT", "ax ID", "nified")),
+    carriers: (frozenset({"carrier"}), ("載具", "條碼", "憑證", "3J0002", "CQ0001")),
+    mobiles: (frozenset({"mobile"}), ("9",)),
+    landlines: (frozenset({"landline"}), ("0", "+886")),
+    addresses: (frozenset({"address"}), ("號",)),
+    plates: (frozenset({"plate"}), ("車", "牌", "駕駛", "騎乘", "plate", "PLATE", "Plate")),
+    accounts: (frozenset({"bank_account"}), ()),
+    cards: (frozenset({"card"}), ()),
+    ibans: (frozenset({"iban"}), ()),
+    emails: (frozenset({"email"}), ("@",)),
+    line_ids: (frozenset({"line_id"}), ("ine", "INE", "賴")),
+    birthdays: (frozenset({"birthday"}), ("生", "irth", "DOB", "orn")),
+    names: (frozenset({"name"}), ()),
+    network_addresses: (frozenset({"ip"}), (".", ":")),
 }
-"""Each with the kinds it finds. All of them read folded text."""
+"""Each with the kinds it finds, and the characters of which one must be in the text for it to find anything (none: it
+always looks). All of them read folded text."""
 
 
 def find(text: str, kinds: Collection[str] = USUAL_KINDS, min_confidence: float = 0.5) -> list[Match]:
@@ -70,8 +71,8 @@ def find_all(
 
 
 def _candidates(text: str, wanted: frozenset[str]) -> Iterator[Match]:
-    for recogniser, kinds in RECOGNISERS.items():
-        if kinds & wanted or kinds & _DIGITS:
+    for recogniser, (kinds, signs) in RECOGNISERS.items():
+        if (kinds & wanted or kinds & _DIGITS) and (not signs or any(sign in text for sign in signs)):
             yield from recogniser(text)
 
 
