@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanlin.core.run import sources
+from hanlin.core.run import source_packages, sources
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import silent
 from hanlin.core.run.sources import Address, fetch, parse_address
@@ -146,7 +146,7 @@ def test_a_wheel_that_climbs_out_is_refused(cache, name):
 
 def test_an_archive_that_unpacks_too_large_is_refused(cache, monkeypatch):
     wheel(cache, {"x.txt": "x" * 1000})
-    monkeypatch.setattr(sources, "MAX_UNPACKED_BYTES", 999)
+    monkeypatch.setattr(source_packages, "MAX_UNPACKED_BYTES", 999)
     with pytest.raises(HanlinError, match="would unpack to"):
         fetch("pip:demo==1.0", silent)
     assert not list(cache.rglob("x.txt"))
