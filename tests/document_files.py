@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import zipfile
 from pathlib import Path
 
 PARAGRAPHS = (
@@ -89,3 +90,117 @@ def locked_pdf(path: Path, pages: list[list[str]], password: str) -> Path:
     from reportlab.lib.pdfencrypt import StandardEncryption
 
     return pdf(path, pages, encrypt=StandardEncryption(password, ownerPassword="owner"))
+
+
+def html(encoding: str, meta: str = "") -> bytes:
+    """An article between a menu, a sidebar and a footer, as a news site has it."""
+    said = meta and f'<meta http-equiv="Content-Type" content="text/html; charset={meta}">'
+    menu = "".join(
+        f'<li><a href="/{name}">{name}</a></li>' for name in ("首頁", "政治", "社會", "生活", "國際", "登入")
+    )
+    article = "".join(f"<p>{paragraph}</p>" for paragraph in PARAGRAPHS[:3])
+    return f"""<!DOCTYPE html><html lang="zh-Hant"><head>{said}<title>憲法與人民的權利 | 某某新聞網</title>
+<script>var tracking = "不該出現";</script><style>.menu {{ color: red }}</style></head><body>
+<header><nav class="menu"><ul>{menu}</ul></nav></header>
+<main><article><h1>憲法與人民的權利</h1>{article}
+<table><tr><th>年度</th><th>件數</th></tr><tr><td>2023</td><td>120</td></tr></table></article></main>
+<aside><h3>熱門新聞</h3><ul><li><a href="/1">點閱最多的一則</a></li></ul></aside>
+<footer>Copyright &copy; 某某新聞網 版權所有 隱私權政策 聯絡我們</footer></body></html>""".encode(encoding)
+
+
+def docx(path: Path) -> Path:
+    import docx as library
+
+    document = library.Document()
+    document.add_heading("第一章 總綱", level=1)
+    document.add_paragraph(PARAGRAPHS[0])
+    table = document.add_table(rows=2, cols=3)
+    for place, cell in enumerate(("項目", "數量", "備註", "紙張", "3 包", "")):
+        table.cell(place // 3, place % 3).text = cell
+    document.add_paragraph(PARAGRAPHS[1])
+    document.add_heading("第二章", level=2)
+    document.add_paragraph("要點一", style="List Bullet")
+    document.save(str(path))
+    return path
+
+
+def pptx(path: Path) -> Path:
+    import pptx as library
+    from pptx.util import Inches
+
+    deck = library.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[1])
+    slide.shapes.title.text = "年度報告"
+    slide.placeholders[1].text = "第一點\n第二點"
+    slide.notes_slide.notes_text_frame.text = "先說明去年的情形。"
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "數字"
+    table = slide.shapes.add_table(2, 2, Inches(1), Inches(2), Inches(4), Inches(1)).table
+    for place, cell in enumerate(("季", "件數", "一", "120")):
+        table.cell(place // 2, place % 2).text = cell
+    deck.save(str(path))
+    return path
+
+
+def xlsx(path: Path, sheets: dict[str, list[list[object]]]) -> Path:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def epub(path: Path, pages: dict[str, str], title: str = "一本書") -> Path:
+    """Pages by name, in the order of the spine."""
+    manifest = "".join(
+        f'<item id="{n}" href="text/{n}.xhtml" media-type="application/xhtml+xml"/>' for n in sorted(pages)
+    )
+    spine = "".join(f'<itemref idref="{name}"/>' for name in pages)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("mimetype", "application/epub+zip", zipfile.ZIP_STORED)
+        book.writestr(
+            "META-INF/container.xml",
+            '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container" version="1.0"><rootfiles>'
+            '<rootfile full-path="OEBPS/content.opf"/></rootfiles></container>',
+        )
+        book.writestr(
+            "OEBPS/content.opf",
+            '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+            f"<metadata><dc:title>{title}</dc:title></metadata><manifest>{manifest}"
+            '<item id="nav" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/></manifest>'
+            f'<spine><itemref idref="nav"/>{spine}</spine></package>',
+        )
+        for name, body in pages.items():
+            book.writestr(
+                f"OEBPS/text/{name}.xhtml",
+                f'<?xml version="1.0" encoding="utf-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml"><head><title>{name}'
+                f"</title></head><body>{body}</body></html>",
+            )
+    return path
+
+
+SRT = """1
+00:00:01,000 --> 00:00:03,500
+<i>大家好，</i>
+歡迎收看今天的節目。
+
+2
+00:00:04,000 --> 00:00:06,000
+{\\an8}- 你要去哪裡？
+- 我要去臺北。
+
+3
+00:00:20,000 --> 00:00:22,000
+Hello there,
+my friend.
+
+4
+00:00:22,000 --> 00:00:24,000
+Hello there,
+my friend.
+"""

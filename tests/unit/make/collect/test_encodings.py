@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import opencc
@@ -9,7 +10,7 @@ import pytest
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.reading import jsonl, plain
+from hanlin.make.collect.reading import plain
 from hanlin.make.collect.reading.encoding import decode, lines_of
 from hanlin.make.collect.reading.reader import Reading
 
@@ -112,11 +113,13 @@ def test_bytes_that_are_no_text_are_named_by_line_and_byte(tmp_path):
 def test_lines_of_a_large_file(tmp_path, encoding):
     path = tmp_path / "a.csv"
     path.write_bytes((LAW * 2000).encode(encoding))
-    assert "".join(lines_of(path, "a.csv")) == LAW * 2000
+    wrong: list[str] = []
+    heard = lambda error, number: wrong.append(error.what)  # noqa: E731
+    assert "".join(lines_of(path, "a.csv", heard)) == LAW * 2000 and not wrong
     if encoding in ("cp950", "utf-8"):
         path.write_bytes(path.read_bytes() + b"\xff\n")
-        with pytest.raises(HanlinError, match=r"a\.csv, line 8001, byte \d+ \(0xff\) is not"):
-            list(lines_of(path, "a.csv"))
+        assert "".join(lines_of(path, "a.csv", heard)) == LAW * 2000
+        assert wrong[0].startswith("a.csv, line 8001, byte ") and "(0xff) is not" in wrong[0]
 
 
 def test_damaged_files_are_text_or_refused():
@@ -126,7 +129,5 @@ def test_damaged_files_are_text_or_refused():
         data = bytearray((FAMILIES.get(encoding) or LAW).encode(encoding))
         for _ in range(chance.randrange(1, 40)):
             data[chance.randrange(len(data))] = chance.randrange(256)
-        try:
+        with contextlib.suppress(HanlinError):
             decode(bytes(data[: chance.randrange(len(data))]), "a.txt").text.encode("utf-8")
-        except HanlinError:
-            pass

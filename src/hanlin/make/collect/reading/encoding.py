@@ -16,7 +16,7 @@ import codecs
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,7 +126,7 @@ def decode(data: bytes, place: str) -> Decoded:
         try:
             return Decoded(data.decode(encoding), encoding)
         except UnicodeDecodeError as error:
-            raise _refused(place, data, Broken(1, error.start, data[error.start]), encoding) from None
+            raise _refused(place, Broken(1, error.start, data[error.start]), encoding) from None
     try:
         return Decoded(data.decode(encoding), encoding)
     except UnicodeDecodeError:
@@ -148,14 +148,15 @@ def detect(data: bytes, place: str) -> str:
         return "utf-8"
     others = [other for other in found[1:] if not (best.is_big5 and other.is_big5)]
     if best.mean_nats < _LEAST_MEAN_NATS:
-        raise _refused(place, data, _first_broken(data, "utf-8"), "utf-8")
+        raise _refused(place, _first_broken(data, "utf-8"), "utf-8")
     if others and best.nats - others[0].nats < _CLEAR_NATS:
         raise _ambiguous(place, best.encoding, others[0].encoding)
     return best.encoding
 
 
-def lines_of(path: Path, place: str) -> Iterator[str]:
-    """The lines of a large file with their ends, decoded one by one. Raises HanlinError with line and byte."""
+def lines_of(path: Path, place: str, wrong: Callable[[HanlinError, int], None]) -> Iterator[str]:
+    """The lines of a large file with their ends, decoded one by one. `wrong` is told of those that are not text in the
+    encoding of the file's beginning, with their number. Raises HanlinError where that is none."""
     with path.open("rb") as file:
         head = file.read(_SAMPLE_BYTES)
         if len(head) == _SAMPLE_BYTES:
@@ -170,7 +171,8 @@ def lines_of(path: Path, place: str) -> Iterator[str]:
             try:
                 yield line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode(encoding)
             except UnicodeDecodeError as error:
-                raise _refused(place, line, Broken(number, offset + error.start, line[error.start]), encoding) from None
+                broken = Broken(number, offset + error.start, line[error.start])
+                wrong(_refused(place, broken, encoding, ", as the file's beginning is"), number)
             offset += len(line)
 
 
@@ -265,7 +267,7 @@ def _by_lines(data: bytes, encoding: str, place: str) -> Decoded:
             lost += len(line)
         offset += len(line) + 1
     if lost > 0.75 * len(data):
-        raise _refused(place, data, broken[0], encoding)
+        raise _refused(place, broken[0], encoding)
     if lost > MAX_BROKEN_SHARE * len(data):
         raise _mixed(place, data, encoding, tuple(broken))
     return Decoded("\n".join(lines).removeprefix("\ufeff"), encoding, tuple(broken))
@@ -344,9 +346,11 @@ def _mixed(place: str, data: bytes, encoding: str, broken: tuple[Broken, ...]) -
     )
 
 
-def _refused(place: str, data: bytes, broken: Broken, encoding: str) -> HanlinError:
+def _refused(
+    place: str, broken: Broken, encoding: str, more: str = ", and no other encoding makes likely text of it"
+) -> HanlinError:
     return HanlinError(
-        f"{place}, {broken} is not {NAMES[encoding]}, and no other encoding makes likely text of it.",
+        f"{place}, {broken} is not {NAMES[encoding]}{more}.",
         "text in UTF-8, UTF-16, Big5 or GB18030",
         "iconv -f ENCODING -t UTF-8 FILE > converted.txt  (with the encoding the file was saved in)",
         "src/hanlin/make/collect/README.md",

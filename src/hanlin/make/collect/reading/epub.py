@@ -4,21 +4,23 @@ package document, its manifest the files, its spine their order)."""
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.reading.html import decoded
+from hanlin.make.collect.reading.html import LINE_END_IN_CHINESE, decoded
 from hanlin.make.collect.reading.library import needs, open_zip, parsing
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.unpacking import Broken
 
 SUFFIXES = (".epub",)
 
-_CONTAINER = "META-INF/container.xml"
+_CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _BLOCKS = (
     "p",
     "h1",
@@ -47,9 +49,7 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     needs("lxml.html", "documents", "EPUB books")
     try:
         with open_zip(path) as archive, parsing():
-            if "META-INF/encryption.xml" in archive.namelist() and b"obfuscation" not in archive.read(
-                "META-INF/encryption.xml"
-            ):
+            if _ENCRYPTION in archive.namelist() and b"obfuscation" not in archive.read(_ENCRYPTION):
                 raise Broken("encrypted (its rights are managed)")
             text = _book(archive, name, reading)
     except Broken as error:
@@ -77,8 +77,8 @@ def _book(archive: zipfile.ZipFile, name: str, reading: Reading) -> str:
         try:
             with parsing():
                 pages.append(page_text(archive.read(file)))
-        except Broken as error:
-            reading.note(f"{name}: left out {file} ({error}).")
+        except (Broken, HanlinError) as error:
+            reading.note(f"{name}: left out {file} ({error.what if isinstance(error, HanlinError) else error}).")
     title = tree.findtext(".//{http://purl.org/dc/elements/1.1/}title") or ""
     text = "\n\n".join(page for page in pages if page)
     return text if not title.strip() or text.startswith(title.strip()) or not text else f"{title.strip()}\n\n{text}"
@@ -88,7 +88,9 @@ def page_text(data: bytes) -> str:
     """All text of a page, a block a line. A book has no menus to leave out, so nothing is guessed."""
     from lxml import html
 
-    tree = html.fromstring(decoded(data).partition("?>")[2] if data.lstrip()[:5] == b"<?xml" else decoded(data))
+    markup = decoded(data)
+    # lxml refuses text that still says which bytes it was.
+    tree = html.fromstring(markup.partition("?>")[2] if markup.lstrip()[:5] == "<?xml" else markup)
     lines: list[str] = []
     _collect(tree, lines)
     return "\n".join(line for line in (" ".join(line.split()) for line in "".join(lines).split("\n")) if line)
@@ -116,8 +118,8 @@ def _collect(root: Any, parts: list[str]) -> None:
 
 
 def _inline(text: str) -> str:
-    """Line ends in the source are blanks; between Han characters a browser shows none worth keeping."""
-    return " ".join(text.split("\n")) if text.strip() else " " if text else ""
+    """Line ends in the source are blanks, and nothing between Han characters."""
+    return re.sub(r"[ \t]*\r?\n[ \t]*", " ", LINE_END_IN_CHINESE.sub("", text))
 
 
 def _xml(data: bytes) -> Any:

@@ -24,6 +24,8 @@ SUFFIXES = (".html", ".htm", ".xhtml", ".xht")
 MAX_BYTES = 32 * 2**20
 _HEAD_BYTES = 4096
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""")
+_WIDE = "[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
+LINE_END_IN_CHINESE = re.compile(rf"(?<={_WIDE})[ \t]*\r?\n[ \t]*(?={_WIDE})")
 # What pages call an encoding, and the larger one that browsers read it with.
 _LARGER = {"big5": ("cp950", "big5hkscs"), "gb2312": ("gb18030",), "gbk": ("gb18030",), "gb18030": ("gb18030",)}
 
@@ -59,14 +61,15 @@ def text_of_markup(markup: str, url: str = "") -> str:
     trafilatura = needs("trafilatura", "documents", "HTML pages")
     if not markup.strip():
         return ""
+    markup = _prepared(markup)
     with parsing():
         found = trafilatura.bare_extraction(
-            _without_nul(markup), url=url or None, include_comments=False, with_metadata=True, favor_recall=True
+            markup, url=url or None, include_comments=False, with_metadata=True, favor_recall=True
         )
         text = (found.text or "").strip() if found is not None else ""
         title = " ".join((found.title or "").split()) if found is not None else ""
         if not text:
-            text = trafilatura.baseline(_without_nul(markup))[1].strip()
+            text = trafilatura.baseline(markup)[1].strip()
     if not text:
         return ""
     return text if not title or text.startswith(title) else f"{title}\n\n{text}"
@@ -99,5 +102,11 @@ def _said(data: bytes) -> tuple[str, ...]:
     return _LARGER.get(encoding.replace("-hkscs", "").replace("x-x-", ""), (encoding,))
 
 
-def _without_nul(markup: str) -> str:
-    return markup.replace("\x00", "")
+def _prepared(markup: str) -> str:
+    """Without NUL, which browsers drop, and without line ends between Han, which they show as nothing (CSS Text 3,
+    4.1.3) and parsers as a blank."""
+    markup = markup.replace("\x00", "")
+    if "<html" not in markup[:_HEAD_BYTES].lower():
+        # trafilatura takes nothing for a page that doesn't say it is one.
+        markup = f"<html><body>{markup}</body></html>"
+    return markup if "<pre" in markup else LINE_END_IN_CHINESE.sub("", markup)

@@ -10,31 +10,34 @@ from typing import Any
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.reading.layouts import row_from
 from hanlin.make.collect.reading.encoding import not_text
+from hanlin.make.collect.reading.json_array import MAX_VALUE_BYTES, broken_json, excerpt, too_long, values
+from hanlin.make.collect.reading.layouts import row_from
 from hanlin.make.collect.reading.reader import Reading
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
-
-MAX_JSON_BYTES = 2**30
-"""A .json file is read as a whole; a larger one belongs into .jsonl, which is read line by line."""
 
 
 def read(path: Path, name: str, reading: Reading, span: Span | None = None) -> Iterator[Row]:
     """Rows of a .jsonl or .json file; of a `span` of its lines alone, where one is given. Raises HanlinError with file
     and line for broken JSON and unknown layouts."""
-    if name.lower().endswith(".json"):
+    if span is None and name.lower().endswith(".json"):
         yield from _read_json(path, name, reading)
         return
     span = span or Span(0, path.stat().st_size, 1)
     with path.open("rb") as lines:
         lines.seek(span.start)
         number = span.first_line
-        while lines.tell() < span.end and (line := lines.readline()):
+        while lines.tell() < span.end and (line := lines.readline(MAX_VALUE_BYTES)):
+            row_id = f"{name}:{number}"
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.strip():
-                yield _one(line, path, number, f"{name}:{number}", reading)
+            if len(line) == MAX_VALUE_BYTES and not line.endswith(b"\n"):
+                yield reading.wrong(too_long(path, number), row_id)
+                while not line.endswith(b"\n") and (line := lines.readline(MAX_VALUE_BYTES)):
+                    pass
+            elif line.strip():
+                yield _one(line, path, number, row_id, reading)
             number += 1
 
 
@@ -73,57 +76,40 @@ def spans(path: Path, least_bytes: int) -> list[Span]:
 
 
 def _read_json(path: Path, name: str, reading: Reading) -> Iterator[Row]:
-    """An array of objects, or JSON Lines under the name .json."""
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise HanlinError(
-            f"{path} is a JSON file of {path.stat().st_size / 2**30:.1f} GiB.",
-            f"at most {MAX_JSON_BYTES / 2**30:.0f} GiB, or JSON Lines of any size",
-            "write one object a line and name it .jsonl",
-            "src/hanlin/make/collect/README.md",
-        )
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    try:
-        values = _parse(data, path, 1)
-    except HanlinError as error:
-        lines = [(number, line) for number, line in enumerate(data.splitlines(), start=1) if line.strip()]
-        if not lines or not _is_object(lines[0][1]) or len(lines) == 1:
-            raise error from None
-        for number, line in lines:
-            yield _one(line, path, number, f"{name}:{number}", reading)
+    """An array of objects, one object, or JSON Lines under the name .json."""
+    if _is_lines(path):
+        yield from read(path, name, reading, Span(0, path.stat().st_size, 1))
         return
-    for number, value in enumerate(values if isinstance(values, list) else [values], start=1):
-        row_id = f"{name}[{number}]"
-        try:
-            yield row_from(value, row_id, f"{path}, object {number}")
-        except HanlinError as error:
-            yield reading.wrong(error, row_id)
-
-
-def _is_object(line: bytes) -> bool:
+    number = 0
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+        for number, (_, value) in enumerate(values(path), start=1):
+            row_id = f"{name}[{number}]"
+            try:
+                yield row_from(value, row_id, f"{path}, object {number}")
+            except HanlinError as error:
+                yield reading.wrong(error, row_id)
+    except HanlinError as error:
+        # What follows broken JSON can't be told from it: the file ends here.
+        yield reading.wrong(error, f"{name}[{number + 1}]")
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether the first line is an object of its own, and another line follows."""
+    with path.open("rb") as file:
+        first = file.readline(MAX_VALUE_BYTES).removeprefix(b"\xef\xbb\xbf")
+        try:
+            return first.lstrip()[:1] == b"{" and isinstance(json.loads(first), dict) and bool(file.read(1))
+        except (ValueError, RecursionError):
+            return False
 
 
 def _parse(data: bytes, path: Path, line: int) -> Any:
     try:
         return json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        line += data.count(b"\n", 0, error.start)
         raise not_text(f"{path}, line {line}", data, error, "JSON in UTF-8") from None
     except json.JSONDecodeError as error:
-        line += error.lineno - 1
-        problem = f"{error.msg} at column {error.colno}: {_excerpt(error.doc, error.pos)}"
+        problem = f"{error.msg} at column {error.colno}: {excerpt(error.doc, error.pos)}"
     except (ValueError, RecursionError) as error:
         problem = str(error)
-    raise HanlinError(
-        f"{path}, line {line}: broken JSON ({problem}).",
-        "one complete JSON object a line (.jsonl), or an array of objects (.json)",
-        f"correct or remove it:  sed -n {line}p {path}",
-        "src/hanlin/make/collect/README.md",
-    )
-
-
-def _excerpt(text: str, place: int) -> str:
-    return repr(text[max(0, place - 20) : place + 20])
+    raise broken_json(path, line, problem)

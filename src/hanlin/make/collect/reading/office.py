@@ -72,7 +72,7 @@ def _word_row(row: Any) -> str:
     for cell in row.cells:
         if not cells or cell._tc is not cells[-1]._tc:
             cells.append(cell)
-    return " | ".join(" ".join(cell.text.split()) for cell in cells)
+    return " | ".join(" ".join(cell.text.split()) for cell in cells).rstrip(" |")
 
 
 def _slides(path: Path) -> str:

@@ -37,18 +37,28 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     if name.lower().endswith(".parquet"):
         yield from _parquet(path, name, reading)
         return
-    csv.field_size_limit(MAX_CELL_CHARS)
     try:
-        lines = _Lines(lines_of(path, name))
-        reader = csv.reader(lines, delimiter="\t" if name.lower().endswith(".tsv") else lines.delimiter(), strict=True)
-        table = _records(reader, name)
-        columns = next(table, (1, []))[1]
-        if not any(columns):
-            yield reading.unreadable(name, "an empty table")
-            return
-        yield from rows_of_table(columns, table, name, name, reading)
+        yield from _separated(path, name, reading)
     except HanlinError as error:
         yield reading.wrong(error, name)
+
+
+def _separated(path: Path, name: str, reading: Reading) -> Iterator[Row]:
+    csv.field_size_limit(MAX_CELL_CHARS)
+    broken: list[Row] = []
+    text = lines_of(path, name, lambda error, number: broken.append(reading.wrong(error, f"{name}:{number}")))
+    lines = _Lines(text)
+    reader = csv.reader(lines, delimiter="\t" if name.lower().endswith(".tsv") else lines.delimiter(), strict=True)
+    table = _records(reader, name)
+    columns = next(table, (1, []))[1]
+    if not any(columns):
+        yield reading.unreadable(name, "an empty table")
+    else:
+        for row in rows_of_table(columns, table, name, name, reading):
+            yield from broken
+            broken.clear()
+            yield row
+    yield from broken
 
 
 def layout_columns(columns: Sequence[str]) -> bool:
