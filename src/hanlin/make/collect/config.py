@@ -19,12 +19,24 @@ from hanlin.make.collect.steps.lines import Lines
 from hanlin.make.collect.steps.near import Near
 from hanlin.make.collect.steps.normalise import Normalise
 from hanlin.make.collect.steps.personal import Personal
+from hanlin.make.collect.steps.quality import Quality
 from hanlin.make.collect.steps.secrets import Secrets
 from hanlin.make.collect.steps.spans import Spans
 from hanlin.make.collect.steps.toxicity import Toxicity
 
 AnyStep = Annotated[
-    Normalise | Language | Exact | Near | Lines | Spans | Decontaminate | Personal | Secrets | Toxicity | Build,
+    Normalise
+    | Language
+    | Quality
+    | Exact
+    | Near
+    | Lines
+    | Spans
+    | Decontaminate
+    | Personal
+    | Secrets
+    | Toxicity
+    | Build,
     Field(discriminator="step"),
 ]
 """Every step there is, in the order in which most recipes use them."""
