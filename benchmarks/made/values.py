@@ -24,7 +24,23 @@ COUNTIES = {
     "花蓮縣": ("花蓮市", "吉安鄉"),
     "金門縣": ("金城鎮",),
 }
-ROADS = ("中山路", "忠孝東路", "民生街", "自由路", "和平西路", "光復南路", "市政大道", "文心路", "經國路", "至善街", "四維三路", "大同街", "復興路", "永安街", "裕農路")
+ROADS = (
+    "中山路",
+    "忠孝東路",
+    "民生街",
+    "自由路",
+    "和平西路",
+    "光復南路",
+    "市政大道",
+    "文心路",
+    "經國路",
+    "至善街",
+    "四維三路",
+    "大同街",
+    "復興路",
+    "永安街",
+    "裕農路",
+)
 BANKS = ("004", "005", "006", "007", "008", "012", "013", "017", "700", "808", "812", "822")
 
 
@@ -77,16 +93,41 @@ def carrier(r: random.Random) -> str:
 
 def mobile(r: random.Random) -> str:
     a, b, c = "09" + digits(r, 2), digits(r, 3), digits(r, 3)
-    forms = (f"{a}-{b}-{c}", f"{a}{b}{c}", f"{a}-{b}{c}", f"{a} {b} {c}", f"+886-{a[1:]}-{b}-{c}", f"+886{a[1:]}{b}{c}", wide(f"{a}{b}{c}"))
+    forms = (
+        f"{a}-{b}-{c}",
+        f"{a}{b}{c}",
+        f"{a}-{b}{c}",
+        f"{a} {b} {c}",
+        f"+886-{a[1:]}-{b}-{c}",
+        f"+886{a[1:]}{b}{c}",
+        wide(f"{a}{b}{c}"),
+    )
     return r.choices(forms, (30, 30, 20, 10, 5, 5, 3))[0]
 
 
 def landline(r: random.Random) -> str:
-    area, first, size = r.choice([("02", "2", 8), ("02", "8", 8), ("03", "5", 7), ("04", "2", 8), ("06", "2", 7), ("07", "3", 7), ("049", "2", 7), ("037", "6", 6), ("089", "3", 6)])
+    area, first, size = r.choice(
+        [
+            ("02", "2", 8),
+            ("02", "8", 8),
+            ("03", "5", 7),
+            ("04", "2", 8),
+            ("06", "2", 7),
+            ("07", "3", 7),
+            ("049", "2", 7),
+            ("037", "6", 6),
+            ("089", "3", 6),
+        ]
+    )
     number = first + digits(r, size - 1)
     split = f"{number[:-4]}-{number[-4:]}"
     end = r.choice(["", "", "", f"#{digits(r, 3)}", f" 分機 {digits(r, 3)}", f"轉{digits(r, 2)}"])
-    return r.choice([f"({area}){split}", f"{area}-{number}", f"{area}-{split}", f"({area}) {split}", f"+886-{area[1:]}-{split}"]) + end
+    return (
+        r.choice(
+            [f"({area}){split}", f"{area}-{number}", f"{area}-{split}", f"({area}) {split}", f"+886-{area[1:]}-{split}"]
+        )
+        + end
+    )
 
 
 def address(r: random.Random) -> str:
@@ -112,7 +153,13 @@ def address(r: random.Random) -> str:
 def plate(r: random.Random) -> str:
     letters = "ABCDEFGHJKLMNPQRSTUVWXYZ"
     a, b, c = (r.choice(letters) for _ in range(3))
-    forms = (f"{a}{b}{c}-{digits(r, 4)}", f"{digits(r, 4)}-{a}{b}", f"{a}{b}-{digits(r, 4)}", f"{a}{b}{c}-{digits(r, 3)}", f"{digits(r, 3)}-{a}{b}{c}")
+    forms = (
+        f"{a}{b}{c}-{digits(r, 4)}",
+        f"{digits(r, 4)}-{a}{b}",
+        f"{a}{b}-{digits(r, 4)}",
+        f"{a}{b}{c}-{digits(r, 3)}",
+        f"{digits(r, 3)}-{a}{b}{c}",
+    )
     return r.choices(forms, (5, 2, 1, 2, 1))[0]
 
 
@@ -126,11 +173,19 @@ def bank_account(r: random.Random) -> str:
 def card(r: random.Random) -> str:
     prefix, size = r.choice([("4", 16), ("4", 16), ("52", 16), ("55", 16), ("3530", 16), ("37", 15)])
     body = prefix + digits(r, size - len(prefix) - 1)
-    total = sum(sum(map(int, str(int(digit) * (2 if place % 2 == 0 else 1)))) for place, digit in enumerate(reversed(body)))
+    total = sum(
+        sum(map(int, str(int(digit) * (2 if place % 2 == 0 else 1)))) for place, digit in enumerate(reversed(body))
+    )
     value = body + str(-total % 10)
     if size == 15:
         return value
-    return r.choice([value, " ".join(value[i : i + 4] for i in range(0, 16, 4)), "-".join(value[i : i + 4] for i in range(0, 16, 4))])
+    return r.choice(
+        [
+            value,
+            " ".join(value[i : i + 4] for i in range(0, 16, 4)),
+            "-".join(value[i : i + 4] for i in range(0, 16, 4)),
+        ]
+    )
 
 
 def iban(r: random.Random) -> str:
@@ -145,7 +200,13 @@ def line_id(r: random.Random) -> str:
 
 def birthday(r: random.Random) -> str:
     year, month, day = r.randint(1940, 2008), r.randint(1, 12), r.randint(1, 28)
-    forms = (f"民國{year - 1911}年{month}月{day}日", f"{year}年{month}月{day}日", f"{year}/{month:02d}/{day:02d}", f"{year}-{month:02d}-{day:02d}", f"民國{_han(year - 1911)}年{_han(month)}月{_han(day)}日")
+    forms = (
+        f"民國{year - 1911}年{month}月{day}日",
+        f"{year}年{month}月{day}日",
+        f"{year}/{month:02d}/{day:02d}",
+        f"{year}-{month:02d}-{day:02d}",
+        f"民國{_han(year - 1911)}年{_han(month)}月{_han(day)}日",
+    )
     return r.choice(forms)
 
 
@@ -171,7 +232,17 @@ def _han(number: int) -> str:
     signs = "〇一二三四五六七八九"
     if number >= 100:
         rest = number % 100
-        return signs[number // 100] + "百" + ("" if not rest else "零" + signs[rest] if rest < 10 else signs[rest // 10] + "十" + (signs[rest % 10] if rest % 10 else ""))
+        return (
+            signs[number // 100]
+            + "百"
+            + (
+                ""
+                if not rest
+                else "零" + signs[rest]
+                if rest < 10
+                else signs[rest // 10] + "十" + (signs[rest % 10] if rest % 10 else "")
+            )
+        )
     tens, ones = divmod(number, 10)
     return ("" if tens == 0 else "十" if tens == 1 else signs[tens] + "十") + (signs[ones] if ones else "")
 
@@ -179,7 +250,8 @@ def _han(number: int) -> str:
 VALUES: dict[str, Make] = {
     name: value
     for name, value in list(globals().items())
-    if name in "national_id resident_id company_id health_card passport carrier mobile landline address plate bank_account card iban line_id birthday".split()
+    if name
+    in "national_id resident_id company_id health_card passport carrier mobile landline address plate bank_account card iban line_id birthday".split()
 }
 
 
@@ -195,7 +267,12 @@ def near_misses(r: random.Random) -> dict[str, str]:
         "case": f"{year}年度{r.choice(['台上', '訴', '重訴', '上易'])}字第{r.randint(1, 9999)}號",
         "letter": f"院台大二字第{year}{digits(r, 7)}號",
         "price": f"新臺幣{r.randint(1, 999)},{digits(r, 3)},{digits(r, 3)}元",
-        "date": r.choice([f"民國{year}年{r.randint(1, 12)}月{r.randint(1, 28)}日", f"{r.randint(1990, 2025)}/{r.randint(1, 12):02d}/{r.randint(1, 28):02d}"]),
+        "date": r.choice(
+            [
+                f"民國{year}年{r.randint(1, 12)}月{r.randint(1, 28)}日",
+                f"{r.randint(1990, 2025)}/{r.randint(1, 12):02d}/{r.randint(1, 28):02d}",
+            ]
+        ),
         "model": f"{r.choice(['USB', 'RTX', 'GTR', 'ABX'])}-{digits(r, 4)}",
         "uuid": f"{digits(r, 8)}-{digits(r, 4)}-4{digits(r, 3)}-8{digits(r, 3)}-{digits(r, 12)}",
         "number8": digits(r, 8),

@@ -60,8 +60,8 @@ def is_card(digits: str) -> bool:
 
 
 def is_iban(number: str) -> bool:
-    """Without blanks: a known country's length, and 97."""
-    if _IBAN_LENGTHS.get(number[:2]) != len(number):
+    """Without blanks: a known country's length, check digits from 02 to 98, and 97."""
+    if _IBAN_LENGTHS.get(number[:2]) != len(number) or not "02" <= number[2:4] <= "98":
         return False
     return int("".join(str(int(char, 36)) for char in number[4:] + number[:4])) % 97 == 1
 
