@@ -49,7 +49,7 @@ def test_poems(tmp_path):
     rows, source, _ = rows_of(folder)
     assert [row.id for row in rows] == ["poet.song.1000.json[1]", *(f"poet.tang.0.json[{n}]" for n in (1, 2, 3))]
     song, tang, second, third = rows
-    assert tang.text == "靜夜思\n李白\n\n牀前看月光，疑是地上霜。\n舉頭望山月，低頭思故鄉。"
+    assert tang.text == "靜夜思\n李白\n\n床前看月光，疑是地上霜。\n舉頭望山月，低頭思故鄉。"
     assert tang.notes == {
         "poem": {"form": "五言絕句", "dynasty": "唐"},
         "facts": {"title": "靜夜思", "author": "李白"},

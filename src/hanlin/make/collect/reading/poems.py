@@ -4,6 +4,8 @@
 
 The package's other parts (宋詞, 元曲, 詩經, 楚辭, 論語) are Simplified and left out, as are its folders error and rank.
 Editors' notes in brackets, signs for lost characters and lists of titles are no poems; such rows bear that reason.
+Old and Simplified characters that are left among the others (爲, 牀, 来) are written as Taiwan writes them (為, 床, 來),
+one by one: words stay, since 信息 is no 資訊 in a poem of the Song.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
+from hanlin.core.text.script import count_script
 from hanlin.make.collect.reading.reader import Reading
 
 FILES_STAND_ALONE = True
@@ -76,13 +80,31 @@ def form_of(text: str) -> str:
 
 
 def _row(poem: Mapping[str, Any], row_id: str, dynasty: str) -> Row:
-    title, author = " ".join(poem["title"].split()), " ".join(poem["author"].split())
-    body = "\n".join(line.strip() for line in poem["paragraphs"] if line.strip())
+    forms = _taiwan_forms()
+    title, author = (" ".join(poem[key].translate(forms).split()) for key in ("title", "author"))
+    body = "\n".join(line.strip() for line in poem["paragraphs"] if line.strip()).translate(forms)
     reason = "not a poem: signs of lost characters" if _LOST.search(body) else ""
     reason = reason or ("not a poem: editors' notes" if _EDITED.search(body) else "")
     notes = {"poem": {"form": form_of(body), "dynasty": dynasty}, "facts": {"title": title, "author": author}}
     text = f"{title}\n{author}\n\n{body}" if body else ""
     return Row(row_id, text, type="poem", group=str(poem.get("id") or row_id), reason=reason, notes=notes)
+
+
+@lru_cache
+def _taiwan_forms() -> dict[int, str]:
+    """Characters that Taiwan writes in another way, by OpenCC's tables of single characters."""
+    import opencc
+
+    variants, simplified = opencc.OpenCC("t2tw"), opencc.OpenCC("s2tw")
+    characters = list(map(chr, range(0x3400, 0xA000)))
+    old = [character for character in characters if not count_script(character).simplified]
+    found: dict[int, str] = {}
+    for converter, those in ((variants, old), (simplified, sorted({*characters} - {*old}))):
+        written = converter.convert("\n".join(those)).split("\n")
+        found |= {
+            ord(one): other for one, other in zip(those, written, strict=True) if one != other and len(other) == 1
+        }
+    return found
 
 
 def _poems(path: Path) -> list[Any] | str:
