@@ -4,7 +4,7 @@
 
 The package's other parts (宋詞, 元曲, 詩經, 楚辭, 論語) are Simplified and left out, as are its folders error and rank.
 Editors' notes in brackets, signs for lost characters and lists of titles are no poems; such rows bear that reason.
-Old and Simplified characters that are left among the others (爲, 牀, 来) are written as Taiwan writes them (為, 床, 來),
+Old and Simplified characters left among the others (爲, 牀, 来) are written as Taiwan writes them (為, 床, 來),
 one by one: words stay, since 信息 is no 資訊 in a poem of the Song.
 """
 
