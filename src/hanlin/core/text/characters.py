@@ -14,14 +14,16 @@ import numpy as np
 from hanlin.core.text.phrases import Replace, opencc_replacer, replacer
 
 _SURNAMES = dict(zip("余范姜于钟郁涂游岳谷沈萧叶胡", "余范姜于鍾郁涂游岳谷沈蕭葉胡"))
-_TITLES = "先生 小姐 女士 太太 教授 老师=老師 医师=醫師 医生=醫生 律师=律師 法官 检察官=檢察官 主任 经理=經理 博士 校长=校長 "
+_TITLES = (
+    "先生 小姐 女士 太太 教授 老师=老師 医师=醫師 医生=醫生 律师=律師 法官 检察官=檢察官 主任 经理=經理 博士 校长=校長 "
+)
 _TITLES += "院长=院長 总经理=總經理 董事长=董事長 委员=委員 议员=議員 立委 同学=同學"
 
 _NUM_TITLES_OF_YU = 5
 """于 is also 於: 分配于法官 is no judge of that name."""
 
 _KEPT_VARIANTS = "污泄"
-"""OpenCC writes 汙 and 洩 everywhere, by the Ministry of Education's standard; laws and newspapers write 污染, and 排泄."""
+"""OpenCC writes 汙 and 洩 everywhere, by the ministry's standard; laws and newspapers write 污染 and 排泄."""
 
 _EVERYDAY = ("臺溼賬", "台濕帳")
 """What Taiwan writes every day, beside what the standard says."""

@@ -1,7 +1,7 @@
 """Text of the other side, in characters and in wording: mainland → Taiwan, and back.
 
-Simplified characters become those of Taiwan by OpenCC's phrases (https://github.com/BYVoid/OpenCC, Apache-2.0) and, where
-these are wrong or not what Taiwan writes, by ours (characters.txt); then mainland words become Taiwan's (wording.txt).
+Simplified characters become those of Taiwan by OpenCC's phrases (https://github.com/BYVoid/OpenCC, Apache-2.0) and,
+where these are wrong or not what Taiwan writes, by ours (characters.txt); then the words become Taiwan's (wording.txt).
 Text that is Traditional already changes in its words alone: a 后 or 里 in it is meant.
 
 The characters follow what is written every day and in laws today: 台 (not 臺), 裡, 群, 著, 污, 公布, 計畫, 週末, 占.
@@ -41,7 +41,9 @@ class TaiwanConverter:
     simplified: the texts are known to be Simplified; else characters tell it (里面 alone has none that tells)
     """
 
-    def __init__(self, keep_names: Iterable[str] = (), *, quotations: bool = True, words: bool = True, simplified: bool = False):
+    def __init__(
+        self, keep_names: Iterable[str] = (), *, quotations: bool = True, words: bool = True, simplified: bool = False
+    ):
         self._names = tuple(dict.fromkeys(name for name in keep_names if name))
         self._quotations = quotations
         self._words = words

@@ -1,7 +1,7 @@
 """OpenCC with dictionaries of our own beside its own: longest match from the left, in C++.
 
-OpenCC (https://github.com/BYVoid/OpenCC, Apache-2.0) reads a configuration file; ours is written for the moment in which
-it is loaded. Of two dictionaries that know a phrase, the one named first decides; a longer phrase beats both.
+OpenCC (https://github.com/BYVoid/OpenCC, Apache-2.0) reads a configuration file; ours is written for the moment of
+loading it. Of two dictionaries that know a phrase, the one named first decides; a longer phrase beats both.
 """
 
 from __future__ import annotations

@@ -96,11 +96,10 @@ def is_about_computing(texts: Sequence[str]) -> list[bool]:
 
 
 def terms_said(when: Sequence[When]) -> dict[str, str]:
-    """Mainland → Taiwan in Traditional characters, and the guards, which stay."""
+    """Mainland → Taiwan in Traditional characters, and what stays: the guards, and Taiwan's words (演算法 for 算法)."""
     known = wording()
-    return {guard: guard for guard in known.guards} | {
-        term.mainland: term.taiwan for term in known.terms if term.when in when
-    }
+    staying = (*known.guards, *(term.taiwan for term in known.terms))
+    return {word: word for word in staying} | {term.mainland: term.taiwan for term in known.terms if term.when in when}
 
 
 def _marks_in(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -116,9 +115,10 @@ def _code_points(text: str) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _marker() -> Replace:
-    """Replaces each term and each cue by its mark. Guards, and terms that depend on their sentence, hide shorter ones."""
+    """Replaces each term and each cue by its mark. Guards, and terms that depend on their line, hide shorter ones."""
     known = wording()
     hiding = [spelled for term in known.terms if term.when != "always" for spelled in (term.mainland, term.simplified)]
+    hiding += [term.taiwan for term in known.terms]
     marks = {guard: guard for guard in (*known.guards, *hiding)}
     for number, spellings in enumerate(_spellings()):
         marks.update(dict.fromkeys(spellings, chr(FIRST_MARK + number)))

@@ -18,7 +18,7 @@ from hanlin.make.collect.report.samples import Draw
 MOST_NAMES = 10_000
 """Names that a table remembers; beyond twice as many the rare ones are forgotten, so that memory stays flat."""
 
-NOT_COUNTED = ("facts", "build")
+NOT_COUNTED = ("facts", "build", "original")
 """What a reader or a builder tells of one row alone: its title, the row it was made from."""
 
 MOST_SUBJECTS = 100
