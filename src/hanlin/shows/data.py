@@ -69,8 +69,8 @@ def show_data(
     for shown in picked.rows:
         show(lines_of(shown.row, f"{shown.number:,}" if shown.number else "", look))
         number += 1
-    among = f" of {picked.among:,}" if picked.among is not None else ""
-    show([f"{number:,}{among}: {picked.what}"])
+    among = f" of {picked.among:,}:" if picked.among is not None else ""
+    show([f"{number:,}{among} {picked.what}"])
 
 
 def pick(path: str, asked: Data) -> Picked:
@@ -135,7 +135,8 @@ def _pick_read(path: str, asked: Data) -> Picked:
         found = list(islice(fitting, (asked.start or 1) - 1, (asked.start or 1) - 1 + (1 if asked.id else asked.n)))
     if not found:
         raise nothing_there(path, asked, list(islice(filter(None, seen), MOST_NAMES)))
-    return Picked(found, None, f"rows of {path}, as collect reads them")
+    rows_or_row = "row" if len(found) == 1 else "rows"
+    return Picked(found, None, f"{rows_or_row} of {path}, as collect reads them")
 
 
 def _read(path: str) -> Iterator[Any]:

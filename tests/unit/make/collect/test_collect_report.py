@@ -119,6 +119,14 @@ def test_counts_add_up_whatever_the_files_and_their_order(tmp_path_factory, trai
     assert as_html(whole) and as_markdown(whole)
 
 
+def test_many_files_are_counted_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = [Row(id=f"{n}", text="玉山" * (n + 1), notes={"score": n / 30}) for n in range(30)]
+    folder = corpus(tmp_path / "corpus", train, files=11)
+    whole = report_of(folder)
+    monkeypatch.setattr("hanlin.make.collect.report.summary.MOST_TASKS", 3)
+    assert report_of(folder, backwards) == whole
+
+
 @given(ids=st.sets(st.integers(0, 10_000), max_size=60), seed=st.integers(0, 5))
 def test_a_draw_is_the_smallest_keys_and_every_row_has_its_chance(ids, seed) -> None:
     keys = {number: draw_key(seed, str(number)) for number in ids}

@@ -14,21 +14,26 @@ from hanlin.make.collect.pipeline.stages import Count
 from hanlin.make.collect.reading.walk import Source
 from hanlin.make.collect.report.clusters import cluster_figures, find_rows, wanted_ids
 from hanlin.make.collect.report.findings import number_figures, table_figures
-from hanlin.make.collect.report.tally import LENGTHS, Tally, tally_file
+from hanlin.make.collect.report.tally import LENGTHS, Tally, tally_files
+
+MOST_TASKS = 256
+"""Tallies that are held at once, however many files there are."""
 
 
 def summarise(
     corpus: Path, sources: Sequence[Source], counts: Sequence[Count], mapping: Map = map, seed: int = 0
 ) -> dict[str, Any]:
     """Figures of a written corpus, file by file. Characters, scripts, languages and lengths are of kept rows only."""
-    files = [(path, split, seed) for split in SPLITS for path in split_files(corpus, split)]
-    tallies = dict(mapping(tally_file, files))
+    files = [(path, split) for split in SPLITS for path in split_files(corpus, split)]
+    several = -(-len(files) // MOST_TASKS)
+    parts = [files[start : start + several] for start in range(0, len(files), several)]
+    tallies = dict(mapping(tally_files, [(number, part, seed) for number, part in enumerate(parts)]))
     tally = Tally(seed)
-    for path, _, _ in files:
-        tally.add(tallies[path])
+    for number in range(len(parts)):
+        tally.add(tallies.pop(number))
     wanted = wanted_ids(tally.clusters)
     shown: dict[str, Any] = {}
-    for found in mapping(find_rows, [(path, wanted) for path, _, _ in files] if wanted else []):
+    for found in mapping(find_rows, [(path, wanted) for path, _ in files] if wanted else []):
         shown |= found
     return {
         "kind": tally.kind,

@@ -1,9 +1,10 @@
-"""One corpus file, counted. Tallies of files add up to that of the corpus, each as small whatever it counted."""
+"""Corpus files, counted. Tallies of files add up to that of the corpus, each as small whatever it counted."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,16 @@ class Tally:
             _draw(self.dropped_rows.setdefault(reason, Draw(NUM_DROPPED)), key, row)
 
 
-def tally_file(task: tuple[Path, Split, int]) -> tuple[Path, Tally]:
-    """The file's own path, and its tally: the unit of work of any engine."""
-    path, split, seed = task
+def tally_files(task: tuple[int, Sequence[tuple[Path, Split]], int]) -> tuple[int, Tally]:
+    """The task's number, and what its files come to: the unit of work of any engine."""
+    number, files, seed = task
     tally = Tally(seed)
+    for path, split in files:
+        _tally_file(tally, path, split)
+    return number, tally
+
+
+def _tally_file(tally: Tally, path: Path, split: Split) -> None:
     block: list[str] = []
     characters = 0
     for row in read_file(path):
@@ -115,7 +122,6 @@ def tally_file(task: tuple[Path, Split, int]) -> tuple[Path, Tally]:
             tally.script += count_script("".join(block))
             block, characters = [], 0
     tally.script += count_script("".join(block))
-    return path, tally
 
 
 def reason_name(row: Row) -> str:
