@@ -12,6 +12,7 @@ from hanlin.core.run.errors import did_you_mean
 from hanlin.make.collect.mix import Mix
 from hanlin.make.collect.reading.pdf_options import Pdf
 from hanlin.make.collect.steps.build import Build
+from hanlin.make.collect.steps.classifier import Classifier
 from hanlin.make.collect.steps.decontaminate import Decontaminate
 from hanlin.make.collect.steps.exact import Exact
 from hanlin.make.collect.steps.language import Language
@@ -20,14 +21,19 @@ from hanlin.make.collect.steps.near import Near
 from hanlin.make.collect.steps.normalise import Normalise
 from hanlin.make.collect.steps.personal import Personal
 from hanlin.make.collect.steps.quality import Quality
+from hanlin.make.collect.steps.script import Script
 from hanlin.make.collect.steps.secrets import Secrets
 from hanlin.make.collect.steps.spans import Spans
 from hanlin.make.collect.steps.toxicity import Toxicity
+from hanlin.make.collect.steps.wording import Wording
 
 AnyStep = Annotated[
     Normalise
+    | Script
+    | Wording
     | Language
     | Quality
+    | Classifier
     | Exact
     | Near
     | Lines
