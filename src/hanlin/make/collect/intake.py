@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import replace
 from typing import Any
 
 from hanlin.core.text.documents import Row
@@ -14,11 +13,15 @@ _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x85]")
 # Control characters, the byte order mark, half surrogate pairs (JSON can smuggle them in) and the two non-characters.
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff\ufffe\uffff]")
 
+_LABELS = ("id", "source", "type", "group", "reason", "language")
+_CONVERSATIONS = ("messages", "chosen", "rejected")
+_JSON = ("tools", "notes")
+
 
 def take_in(row: Row, min_chars: int) -> Row:
     """The row as it can be kept, with a group, and with a reason where there is nothing to keep."""
     row = clean_row(row)
-    return replace(row, reason=row.reason or unusable(row, min_chars), group=row.group or digest(row).hex())
+    return row.changed(reason=row.reason or unusable(row, min_chars), group=row.group or digest(row).hex())
 
 
 def clean_text(text: str) -> str:
@@ -27,18 +30,11 @@ def clean_text(text: str) -> str:
 
 
 def clean_row(row: Row) -> Row:
-    labels: dict[str, Any] = {
-        name: _INVISIBLE.sub("", getattr(row, name)) for name in ("id", "source", "type", "group", "reason", "language")
-    }
-    conversations: dict[str, Any] = {name: tuple(map(_clean, getattr(row, name))) for name in ("messages", "chosen", "rejected")}
-    return replace(
-        row,
-        text=clean_text(row.text),
-        tools=_visible(row.tools),
-        notes=_visible(row.notes),
-        **conversations,
-        **labels,
-    )
+    changes: dict[str, Any] = {name: value for name in _LABELS if not (value := getattr(row, name)).isprintable()}
+    changes = {name: _INVISIBLE.sub("", value) for name, value in changes.items()}
+    changes |= {name: tuple(map(_clean, value)) for name in _CONVERSATIONS if (value := getattr(row, name))}
+    changes |= {name: _visible(value) for name in _JSON if (value := getattr(row, name))}
+    return row.changed(text=clean_text(row.text), **changes)
 
 
 def unusable(row: Row, min_chars: int) -> str:

@@ -107,6 +107,13 @@ def test_tally_counts_in_any_number_of_passes(looks, pass_hashes):
     assert first.tolist() == [value not in every[:i] for i, value in enumerate(every)]
 
 
+def test_a_changed_row_is_a_replaced_row():
+    row = Row("1", text="甲", messages=(user("問"),), year=2020, notes={"near": 1})
+    assert row.changed() == row and row.changed(text="乙", reason="r") == replace(row, text="乙", reason="r")
+    with pytest.raises(KeyError):
+        row.changed(txet="乙")
+
+
 # Signatures.
 
 

@@ -177,7 +177,7 @@ def _all_rows(shards: Sequence[Path], config: Collect, kind: str) -> Iterator[Ro
 def _finished(row: Row, config: Collect, kind: str) -> Row:
     if not row.reason and row.kind != kind:
         row = replace(row, reason=f"other kind: {row.kind}, rows={config.rows} was asked for")
-    return replace(row, script=script_of(row.content))
+    return row.changed(script=script_of(row.content))
 
 
 def _place(task: tuple[Placing, Path]) -> None:
