@@ -2,7 +2,7 @@
 so that the words are learned and not the script alone.
 
 The words stand in wording_pairs.tsv: those that mean the same in any text, and those that do in programs' strings.
-OpenCC's phrases are no use here: in a judgment they make 程序 (procedure) 进程, a computer's process.
+OpenCC's phrases are no use here: they take a court's procedure for a computer's process.
 """
 
 from __future__ import annotations
