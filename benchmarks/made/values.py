@@ -248,10 +248,24 @@ def _han(number: int) -> str:
 
 
 VALUES: dict[str, Make] = {
-    name: value
-    for name, value in list(globals().items())
-    if name
-    in "national_id resident_id company_id health_card passport carrier mobile landline address plate bank_account card iban line_id birthday".split()
+    make.__name__: make
+    for make in (
+        national_id,
+        resident_id,
+        company_id,
+        health_card,
+        passport,
+        carrier,
+        mobile,
+        landline,
+        address,
+        plate,
+        bank_account,
+        card,
+        iban,
+        line_id,
+        birthday,
+    )
 }
 
 

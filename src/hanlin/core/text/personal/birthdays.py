@@ -28,7 +28,7 @@ _AFTER_LABEL = re.compile(
 )
 _DOTTED = r"(?:民國 ?)?[0-9]{2,4}[./-][0-9]{1,2}[./-][0-9]{1,2}"
 _LABEL_AFTER = re.compile("[日0-9] ?(?:出生|誕生|生[,。;)、於 \n]|生$)")
-_BEFORE_LABEL = re.compile(r"(?P<date>" + _WRITTEN + "|" + _DOTTED + r")$")
+_BEFORE_LABEL = re.compile(r"(?P<date>" + _WRITTEN + "|" + _DOTTED + r")\Z")
 _REACH = 26
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 OTHER_NUMBER = re.compile(
-    "訂單|單號|(?<!統一)(?<!證)編號|案號|ISBN|ISSN|型號|序號|料號|貨號|批號|流水號|發票號碼|[第笫] ?$|條碼|版本"
+    r"訂單|單號|(?<!統一)(?<!證)編號|案號|ISBN|ISSN|型號|序號|料號|貨號|批號|流水號|發票號碼|[第笫] ?\Z|條碼|版本"
     "|order|serial|invoice|sku|tracking|p/n|commit|build|version|timestamp",
     re.IGNORECASE,
 )

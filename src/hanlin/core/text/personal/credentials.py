@@ -97,7 +97,9 @@ def _is_stand_in(secret: str) -> bool:
 def _looks_drawn(secret: str, min_entropy: float, quoted: bool) -> bool:
     """Two kinds of characters at least, and entropy. Names with dots (settings.db.name) and Chinese words are not
     drawn."""
-    if not secret.isascii() or _NAME.fullmatch(secret):
+    if not secret.isascii() or _NAME.fullmatch(secret.rstrip(".:")):
+        return False
+    if not (quoted or any(char.isdigit() for char in secret)):
         return False
     kinds = sum(any(test(char) for char in secret) for test in (str.islower, str.isupper, str.isdigit))
     kinds += any(not char.isalnum() for char in secret)

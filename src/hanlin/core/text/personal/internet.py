@@ -11,23 +11,24 @@ from hanlin.core.text.personal.match import Match
 _DOMAIN = re.compile(
     r"@([A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.[A-Za-z]{2,24})(?![A-Za-z0-9])"
 )
-_LOCAL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._%+'-]*[A-Za-z0-9_+-])?$")
-_USER_OF_ADDRESS = re.compile(r"://[^\s/]*$")
+_LOCAL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._%+'-]*[A-Za-z0-9_+-])?\Z")
+_USER_OF_ADDRESS = re.compile(r"://[^\s/]*\Z")
 _FILES = frozenset(
     ["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "mjs", "ts", "py", "json", "html", "md", "txt", "pdf"]
 )
 _SERVICES = frozenset({"git", "hg", "svn"})
 """git@github.com:owner/name names no person."""
 
+# In code `line:` is a number of a line: without ID only the capitals count.
 _LINE = re.compile(
-    r"(?:[Ll][Ii][Nn][Ee](?: ?(?:ID|Id|id|帳號))?(?:[是為]|[ ]?[:=][ ]?)|賴(?: ?(?:ID|id|帳號))?(?:是|[ ]?:[ ]?))"
-    r"[ ]?(@?[A-Za-z0-9][A-Za-z0-9._-]{2,19})(?![A-Za-z0-9._-]*[@(/])"
+    r"(?:(?:LINE|[Ll]ine)(?: ?(?:ID|Id|id|帳號) ?[是為:=]|[是為])|LINE ?:|賴(?: ?(?:ID|id|帳號))?(?:是| ?:))"
+    r" ?(@?(?=[0-9._-]*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._-]{2,19})(?![A-Za-z0-9._-]*[@(/])"
 )
 _OTHER_WORDS = re.compile("[A-Za-z依信仰仗耍無]")
 """Before LINE or 賴 they make another word: online, 依賴."""
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9]|\.[0-9])")
 _IPV6 = re.compile(r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:.]{3,41}")
-_VERSION = re.compile(r"(?:[Vv]|[Vv]ersion|版本?|[=~^<>]) ?$")
+_VERSION = re.compile(r"(?:[Vv]|[Vv]ersion|版本?|[=~^<>]) ?\Z")
 
 
 def emails(text: str) -> Iterator[Match]:

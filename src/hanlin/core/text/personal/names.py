@@ -38,13 +38,14 @@ _FOLLOWS = (
 # Colons and blanks are rarer than what labels begin with, so they are found first, then the label before them.
 _LABELLED = re.compile(rf"[:=|] ?(?P<name>{_ANY_SURNAME}{_HAN}{{1,2}}){_END}")
 _SPACED = re.compile(rf"(?: {{1,8}}| ?\n {{0,8}})(?P<name>{_ANY_SURNAME}{_GIVEN}{{1,2}}){_END}")
+_SELF = re.compile(rf"(?:我是|我叫|我名叫|本人|在下|敝人|名叫)(?P<name>{_SURNAME}{_GIVEN}{{2}})(?=[^\u4e00-\u9fff]|$)")
 _INLINE = re.compile(rf"[人告](?P<name>{_SURNAME}(?:{_GIVEN}{{2}}{_FOLLOWS}|{_GIVEN}(?=[,。;、:)\n])))")
 _NEXT_NAME = re.compile(rf" ?[、,及與和] ?(?P<name>{_SURNAME}{_GIVEN}{{1,2}}){_FOLLOWS}")
 _FOREIGN = re.compile(
     r"(?:英文姓名|姓名|[Ff]ull [Nn]ame|[Cc]ardholder|[Pp]assenger)(?: ?[(][^()\n]{1,10}[)])? ?[:=] ?"
     r"(?P<name>[A-Z][A-Za-z'-]+(?:,? [A-Z][A-Za-z'-]*){1,3})"
 )
-_TITLE = re.compile(f"(?P<office>大法官)|(?P<formal>{_FORMAL})|(?:{_JOBS})")
+_TITLE = re.compile(f"(?P<office>大法官)|(?P<formal>{_FORMAL})|(?P<short>君)(?![主臨王子權])|(?:{_JOBS})")
 """大法官 is written between surname and given name (林大法官子儀) and names an office in public."""
 
 
@@ -72,6 +73,9 @@ def _labelled(text: str) -> Iterator[Match]:
             yield Match("name", *found.span("name"), confidence)
             while (found := _NEXT_NAME.match(text, found.end("name"))) and _is_name(found["name"]):  # type: ignore[assignment]
                 yield Match("name", *found.span("name"), 0.6)
+    for found in _SELF.finditer(text):
+        if _is_name(found["name"]):
+            yield Match("name", *found.span("name"), 0.7)
     for found in _FOREIGN.finditer(text):
         yield Match("name", *found.span("name"), 0.8)
 
@@ -90,7 +94,7 @@ def _titled(text: str) -> Iterator[Match]:
     for found in _TITLE.finditer(text):
         end = found.start()
         size = 0 if found["office"] else _name_before(text, end, bool(found["formal"]))
-        if size:
+        if size > (2 if found["short"] else 0):
             yield Match("name", end - size, end, {1: 0.5, 2: 0.6}.get(size, 0.8))
 
 
