@@ -39,10 +39,16 @@ def pdf(path: Path, pages: list[list[str]], header: str = "", embedded: bool = F
     return path
 
 
-def wrapped(text: str, columns: int = 28) -> list[str]:
-    """As a page shows a paragraph: two blanks' indent, lines of equal width."""
-    text = "　　" + text
-    return [text[start : start + columns] for start in range(0, len(text), columns)]
+def wrapped(text: str, columns: int = 56) -> list[str]:
+    """As a page shows a paragraph: an indent, lines of equal width. columns: of half width; Han take two."""
+    lines, width = ["　　"], 4
+    for character in text:
+        width += 1 if character.isascii() else 2
+        if width > columns:
+            lines.append("")
+            width = 1 if character.isascii() else 2
+        lines[-1] += character
+    return lines
 
 
 def garbled_pdf(path: Path, pages: list[list[str]]) -> Path:

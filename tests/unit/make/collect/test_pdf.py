@@ -149,6 +149,14 @@ def test_running_lines_are_known_by_many_pages():
     pages = [["年報", f"內文{name}", f"- {number} -"] for number, name in enumerate("甲乙丙丁", start=9)]
     assert without_running_lines(pages) == [[f"內文{name}"] for name in "甲乙丙丁"]
     assert without_running_lines(pages[:2]) == pages[:2]
+    texts = [f"內文{chr(0x4E00 + number)}" for number in range(40)]
+    chapters = [[f"第{number // 4}章 某某  {number + 7}", text] for number, text in enumerate(texts)]
+    assert without_running_lines(chapters) == [[text] for text in texts]
+    numbered = [
+        [f"{number} 標題{text}", text, str(number)] if number != 9 else ["新的一章", text, "9"]
+        for number, text in enumerate(texts)
+    ]
+    assert without_running_lines(numbered)[9] == ["新的一章", texts[9]]
     middle = [["頭", "甲", "乙", "丙", "年報", "丁", "戊", "己", str(n)] for n in range(4)]
     assert all("年報" in page for page in without_running_lines(middle))
 
@@ -160,5 +168,7 @@ def test_lines_are_joined_as_their_script_asks():
     assert paragraphs([english]) == "This line is as wide as the page and goes on here with another hyphen-\nated word."
     assert paragraphs([["這是一行寫到頁面右邊的文字它還沒有結束"], ["就到了下一頁。"]]).count("\n") == 0
     assert paragraphs([["第一段結束了。", "", "", "第二段"]]) == "第一段結束了。\n\n第二段"
+    numbered = ["The line fills the width of its page.", "2.5 Another heading"]
+    assert paragraphs([numbered]) == "\n".join(numbered)
     items = ["一、這一項寫到了頁面右邊的盡頭沒有句點", "二、下一項"]
     assert paragraphs([items]) == "\n".join(items)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _EDGE_LINES = 3
 """Headers and footers stand among this many first and last lines of a page."""
@@ -24,21 +24,37 @@ _FULL_SHARE = 0.85
 """Of the page's width: lines end before it where a word or an unbreakable sign would not fit."""
 
 _SENTENCE_END = re.compile(r"[。！？!?.：:；;][」』”’）)\"']*$")
+_MIDDLE = re.compile(r"[，、,（(]$")
 _NEW_ITEM = re.compile(
-    r"\s*(第[一二三四五六七八九十百零〇0-9０-９]+[章節條款項編篇]|[（(][一二三四五六七八九十0-9]{1,3}[)）]"
-    r"|[一二三四五六七八九十]{1,3}[、．.]|\d{1,3}[.、)]\s|[•●○■□◆※▪\-–—*]\s|[「『]?　)"
+    r"\s*(第[一二三四五六七八九十百零〇0-9０-９]+[章節條款項編篇](?=[\s　：:]|$)|[（(][一二三四五六七八九十0-9]{1,3}[)）]"
+    r"|[一二三四五六七八九十]{1,3}[、．.]|\d{1,3}[.、)]\s|\d{1,3}(\.\d{1,3})+\s|[•●○■□◆※▪\-–—*]\s|[「『]?　)"
 )
+_NUMBER = re.compile(r"[0-9０-９]+")
 _WIDE = ("W", "F")
 
 
 def without_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The pages without the lines that stand at the top or the bottom of many. Numbers in them may differ."""
+    """The pages without the lines that stand at the top or the bottom of many. Numbers in them may differ; a line with
+    a number that counts the pages needs only three, or none where most pages are counted so."""
     if len(pages) < _LEAST_PAGES:
         return [list(page) for page in pages]
-    seen = Counter(form for page in pages for form in {_form(page[place]) for place in _edges(page)})
+    edges = [{page[place] for place in _edges(page)} for page in pages]
+    seen = Counter(form for lines in edges for form in {_form(line) for line in lines})
+    counting = Counter(key for index, lines in enumerate(edges) for key in {_counting(line, index) for line in lines})
+    offsets = Counter(offset for index, lines in enumerate(edges) for offset in _offsets(lines, index))
     least = max(_LEAST_PAGES, _LEAST_SHARE * len(pages))
-    running = {form for form, count in seen.items() if count >= least and len(form) <= _MAX_RUNNING_CHARS}
-    return [_stripped(page, running) for page in pages]
+
+    def is_running(line: str, index: int) -> bool:
+        if len(line) > _MAX_RUNNING_CHARS:
+            return False
+        key = _counting(line, index)
+        if key is not None and counting[key] >= _LEAST_PAGES:
+            return True
+        if key is not None and offsets[key[1]] >= (_LEAST_PAGES if _is_number(line) else len(pages) / 2):
+            return True
+        return seen[_form(line)] >= least
+
+    return [_stripped(page, index, is_running) for index, page in enumerate(pages)]
 
 
 def paragraphs(pages: Sequence[Sequence[str]]) -> str:
@@ -69,7 +85,9 @@ def _after_break(text: str, line: str) -> str:
 
 
 def _joined(text: str, line: str, before: str, full: float) -> str:
-    goes_on = _width(before) >= full and not _NEW_ITEM.match(line) and _is_prose(before)
+    goes_on = _width(before) >= full and _is_prose(before)
+    if goes_on and _NEW_ITEM.match(line) and not _MIDDLE.search(before):
+        return f"{text}\n{line}"
     if not goes_on or (_SENTENCE_END.search(before) and _width(before) < full / _FULL_SHARE * 0.97):
         return f"{text}\n{line}"
     return text + _joint(before, line) + line.lstrip()
@@ -104,13 +122,34 @@ def _edges(page: Sequence[str]) -> list[int]:
     return sorted({*places[:_EDGE_LINES], *places[-_EDGE_LINES:]})
 
 
-def _stripped(page: Sequence[str], running: set[str]) -> list[str]:
+def _counting(line: str, index: int) -> tuple[str, int] | None:
+    """(form, number − page's index) by the number at a line's end, else at its beginning, else its only one: equal on
+    the pages that it counts."""
+    numbers = _NUMBER.findall(line)
+    if not numbers or (
+        len(numbers) > 1 and not line.strip().startswith(numbers[0]) and not line.rstrip().endswith(numbers[-1])
+    ):
+        return None
+    number = numbers[-1] if line.rstrip().endswith(numbers[-1]) else numbers[0]
+    return (_form(line), int(number) - index) if len(number) < 6 else None
+
+
+def _offsets(lines: set[str], index: int) -> set[int]:
+    return {key[1] for line in lines if (key := _counting(line, index)) is not None}
+
+
+def _is_number(line: str) -> bool:
+    """Whether a line is a page's number alone: 12, - 12 -, 第12頁, Page 12."""
+    return re.fullmatch(r"[-–—‧·.|/]*(第|page|p\.?)?#(頁|页)?[-–—‧·.|/]*", _form(line).lower()) is not None
+
+
+def _stripped(page: Sequence[str], index: int, is_running: Callable[[str, int], bool]) -> list[str]:
     """Only unbroken runs of running lines at the edges go: in the middle of a page they may be text."""
     lines = list(page)
     for step in (-1, 0):
         for _ in range(_EDGE_LINES):
             while lines and not lines[step].strip():
                 lines.pop(step)
-            if lines and _form(lines[step]) in running:
+            if lines and is_running(lines[step], index):
                 lines.pop(step)
     return lines
