@@ -19,6 +19,7 @@ from hanlin.make.collect.steps.language import Language
 from hanlin.make.collect.steps.lines import Lines
 from hanlin.make.collect.steps.near import Near
 from hanlin.make.collect.steps.normalise import Normalise
+from hanlin.make.collect.steps.perplexity import Perplexity
 from hanlin.make.collect.steps.personal import Personal
 from hanlin.make.collect.steps.quality import Quality
 from hanlin.make.collect.steps.script import Script
@@ -34,6 +35,7 @@ AnyStep = Annotated[
     | Language
     | Quality
     | Classifier
+    | Perplexity
     | Exact
     | Near
     | Lines

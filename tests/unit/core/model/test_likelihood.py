@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toy import VOCAB, small_decoder
 
 from hanlin.core.model import likelihood as module
-from hanlin.core.model.likelihood import Likelihood, document_likelihood
+from hanlin.core.model.likelihood import Likelihood, document_likelihood, each_likelihood
 
 MODEL = small_decoder()
 DOCUMENTS = st.lists(st.lists(st.integers(0, VOCAB - 1), max_size=40), max_size=12)
@@ -61,6 +61,21 @@ def test_equal_to_the_plain_loop(documents: list[list[int]], context: int) -> No
     found = document_likelihood(MODEL, [(ids, 1) for ids in documents], context)
     nats, tokens = plain(documents, context)
     assert found.tokens == tokens and found.nats == pytest.approx(nats, rel=1e-5, abs=1e-6)
+
+
+@settings(max_examples=10)
+@given(DOCUMENTS, st.sampled_from([1, 3, 8, 32]))
+def test_each_by_itself(documents: list[list[int]], context: int) -> None:
+    module.TOKENS_AT_ONCE, before = 64, module.TOKENS_AT_ONCE
+    try:
+        found = each_likelihood(MODEL, [(ids, len(ids)) for ids in documents], context)
+    finally:
+        module.TOKENS_AT_ONCE = before
+    assert len(found) == len(documents)
+    for ids, one in zip(documents, found):
+        alone = document_likelihood(MODEL, [(ids, len(ids))], context)
+        assert (one.tokens, one.characters) == (alone.tokens, alone.characters)
+        assert one.nats == pytest.approx(alone.nats, rel=1e-5, abs=1e-6)
 
 
 def test_units() -> None:
