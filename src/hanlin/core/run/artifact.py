@@ -37,7 +37,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished folder (or, with kind "source", outside data that an artifact was made from)."""
+    """A finished folder (or, with kind "source", outside data that an artifact was made from).
+
+    stamp: of a source's files as they were when `id` was taken (see sources.stamp_of); "" where nobody else writes them
+    """
 
     path: Path
     kind: str
@@ -45,6 +48,7 @@ class Artifact:
     manifest: Manifest | None = None
     address: str = ""
     licence: str = ""
+    stamp: str = ""
 
     def file(self, name: str) -> Path:
         return self.path / name

@@ -85,7 +85,7 @@ def parse_address(text: str) -> Address:
 def without_password(text: str) -> str:
     """The text of an address with *** where its URL has a password or a key."""
     url, sharp, rest = text.partition("#")
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)) + sharp + rest
+    return _PASSWORD.sub(r"\1:***@", _SECRET_OPTION.sub(r"\1***", url)) + sharp + rest
 
 
 def _database(body: str, pin: str) -> Address:

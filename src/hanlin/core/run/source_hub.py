@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -43,7 +44,7 @@ def fetch_dataset(address: Address, emit: Emit) -> Artifact:
     of them the hub's cache holds. `id` comes from the commit and the files' hashes."""
     client = _client()
     name = address.name.removeprefix("datasets/")
-    if client.constants.HF_HUB_OFFLINE:
+    if importlib.import_module("huggingface_hub.constants").HF_HUB_OFFLINE:
         return _cached(address, name)
     emit("download", source=str(address))
     with _reaching(address):

@@ -136,10 +136,13 @@ def _connected(url: Any, shown: str) -> Iterator[Any]:
         )
     try:
         with engine.connect() as connection:
-            if backend == "postgresql":
+            if backend == "sqlite":
+                driver: Any = connection.connection.driver_connection
+                driver.set_authorizer(_authorize)
+            elif backend == "postgresql":
                 connection = connection.execution_options(postgresql_readonly=True)
                 connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-            elif backend != "sqlite":
+            else:
                 connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
                 connection.rollback()
             yield connection
@@ -152,9 +155,7 @@ def _sqlite(database: str | None, shown: str) -> sqlite3.Connection:
     path = Path(database or "").expanduser()
     if not path.is_file():
         raise _refused(shown, f"{path} is no file", "check the path: sqlite:///relative.db or sqlite:////absolute.db")
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    connection.set_authorizer(_authorize)
-    return connection
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
 def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:

@@ -28,7 +28,7 @@ from hanlin.core.run.source_hub import fetch_dataset, fetch_repository
 from hanlin.core.run.source_packages import fetch_package
 from hanlin.core.run.source_sql import fetch_rows
 
-__all__ = ["SCHEMES", "Address", "cache_folder", "fetch", "parse_address", "source_files"]
+__all__ = ["SCHEMES", "Address", "cache_folder", "fetch", "parse_address", "source_files", "stamp_of"]
 
 
 def fetch(text: str, emit: Emit) -> Artifact:
@@ -70,6 +70,7 @@ def _local(address: Address) -> Artifact:
             "if you trust it, change or remove the pin",
             "docs/sources.md#pins",
         )
+    stamp = stamp_of(path)
     digest = hashlib.sha256()
     for file in source_files(path):
         digest.update(
@@ -77,7 +78,7 @@ def _local(address: Address) -> Artifact:
                 errors="surrogateescape"
             )
         )
-    return Artifact(path=path, kind="source", id=digest.hexdigest(), address=f"file:{path}")
+    return Artifact(path=path, kind="source", id=digest.hexdigest(), address=f"file:{path}", stamp=stamp)
 
 
 def source_files(path: Path) -> list[Path]:
@@ -89,3 +90,12 @@ def source_files(path: Path) -> list[Path]:
         for p in path.rglob("*")
         if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)
     )
+
+
+def stamp_of(path: Path) -> str:
+    """A hash of the names, sizes and times of change of a source's files: cheap to take again."""
+    digest = hashlib.sha256()
+    for file in source_files(path):
+        facts = file.stat()
+        digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()

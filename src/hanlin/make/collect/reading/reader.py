@@ -41,6 +41,8 @@ READERS = (
     "archives",
     "warc",
     "wikipedia",
+    "code",
+    "hub",
 )
 """The modules of this folder that read files by their suffix."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.run.sources import source_files
+from hanlin.core.run.source_hub import POINTER, pointed_at
+from hanlin.core.run.sources import source_files, stamp_of
 from hanlin.core.text.documents import KEPT, Row, read_file, split_files
 from hanlin.make.collect.reading import jsonl
 from hanlin.make.collect.reading.reader import Reading, reader_of, suffixes
@@ -33,12 +34,16 @@ SPLITTABLE = (".jsonl", ".ndjson", ".xml", ".xml.bz2")
 """Files whose readers also have spans(path, least_bytes), and read a span alone. Another big file is one unit."""
 
 
+Stamp = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Unit:
     """Files of one source that one process reads.
 
     reader: "" for files by their suffix, else a collection's name, or "corpus"
     span: the part of the only file, None for all of it
+    stamps: size and time of change of each file, as planned
     """
 
     number: int
@@ -46,6 +51,7 @@ class Unit:
     reader: str
     files: tuple[tuple[str, Path], ...]
     span: jsonl.Span | None = None
+    stamps: tuple[Stamp, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,18 +77,39 @@ def plan(artifacts: list[Artifact]) -> tuple[list[Source], list[Unit]]:
     sources: list[Source] = []
     units: list[Unit] = []
     for number, artifact in enumerate(artifacts):
+        if artifact.stamp and artifact.stamp != stamp_of(artifact.path):
+            raise _changed(
+                max(source_files(artifact.path), key=lambda path: path.stat().st_mtime_ns, default=artifact.path)
+            )
         source = Source(_address(artifact), artifact.path.is_dir(), artifact.licence)
         sources.append(source)
         for reader, files, span in _parts(artifact, source):
-            units.append(Unit(len(units), number, reader, tuple(files.items()), span))
+            stamps = tuple(map(_stamp, files.values()))
+            units.append(Unit(len(units), number, reader, tuple(files.items()), span, stamps))
     return sources, units
 
 
 def read_unit(unit: Unit, source: Source, reading: Reading) -> Iterator[Row]:
-    """The rows of a unit, each with its source, and an id that is its own among all sources'."""
+    """The rows of a unit, each with its source, and an id that is its own among all sources'. Raises HanlinError where
+    a file is another one than was planned, at the latest when all of it is read."""
+    if source.address.startswith("git:"):
+        # A repository's .json files are seldom rows: those that aren't are rejected one by one.
+        reading.config = reading.config.model_copy(update={"bad": "skip"})
     for file_name, row in _rows(unit, reading):
         row_id = row.id if unit.source == 0 else f"{unit.source}/{row.id}"
-        yield replace(row, id=row_id, source=row.source or _source_name(source, file_name))
+        yield row.changed(id=row_id, source=row.source or _source_name(source, file_name))
+    for (_, path), stamp in zip(unit.files, unit.stamps):
+        if _stamp(path) != stamp:
+            raise _changed(path)
+
+
+def _stamp(path: Path) -> Stamp:
+    """(0, 0) for a file that is gone."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
 
 
 Part = tuple[str, dict[str, Path], jsonl.Span | None]
@@ -127,7 +154,7 @@ def _by_size(files: Mapping[str, Path]) -> Iterator[Part]:
     group: dict[str, Path] = {}
     size = 0
     for name, path in files.items():
-        bytes_here = path.stat().st_size
+        bytes_here = pointed_at(path)["bytes"] if name.endswith(POINTER) else path.stat().st_size
         if group and size + bytes_here > UNIT_BYTES:
             yield "", group, None
             group, size = {}, 0
@@ -174,7 +201,7 @@ def _address(artifact: Artifact) -> str:
 
 
 def _source_name(source: Source, file_name: str) -> str:
-    return f"{source.address.rstrip('/')}/{file_name}" if source.is_folder else source.address
+    return f"{source.address.rstrip('/')}/{file_name.removesuffix(POINTER)}" if source.is_folder else source.address
 
 
 def _nothing_readable(path: Path, source: Source) -> HanlinError:
@@ -184,4 +211,13 @@ def _nothing_readable(path: Path, source: Source) -> HanlinError:
         f"files ending in {', '.join(suffixes())}",
         "convert the files to one of these, or give another folder",
         "src/hanlin/make/collect/README.md",
+    )
+
+
+def _changed(path: Path) -> HanlinError:
+    return HanlinError(
+        f"{path} has changed since its hash was taken.",
+        "sources that stay as they are while they are read: the hash in the manifest is of what was read",
+        "run the same command again, when nothing writes there any more",
+        "docs/sources.md#pins",
     )
