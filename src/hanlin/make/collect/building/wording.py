@@ -2,7 +2,8 @@
 so that the words are learned and not the script alone.
 
 The words stand in wording_pairs.tsv: those that mean the same in any text, and those that do in programs' strings.
-OpenCC's phrases are no use here: they take a court's procedure for a computer's process.
+Neither OpenCC's phrases nor core/text/wording.txt read backwards would do: a court's procedure became a computer's
+process, and an exception to a rule one of a program.
 """
 
 from __future__ import annotations
