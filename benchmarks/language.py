@@ -2,9 +2,10 @@
 
     python benchmarks/language.py [--peers PYTHON]
 
-PYTHON is the interpreter of an environment that has `py3langid` and `lingua-language-detector` (it may lack hanlin). The
-sentences are those of tests/unit/core/text/language_sentences.tsv, by language: all, and the half that the rules weren't
-tuned on. Neither peer knows nan, nor zh-TW from zh-CN (both are counted right as zh); lingua has no yue. One JSON line.
+PYTHON is the interpreter of an environment that has `py3langid` and `lingua-language-detector` (it may lack hanlin).
+The sentences are those of tests/unit/core/text/language_sentences.tsv, by language: all, and the half that the rules
+weren't tuned on. Neither peer knows nan, nor zh-TW from zh-CN (both are counted right as zh); lingua has no yue. One
+JSON line.
 """
 
 from __future__ import annotations
