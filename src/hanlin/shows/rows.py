@@ -24,6 +24,9 @@ from hanlin.core.text.tokenizer import Tokenizer
 TWO_COLUMNS = 64
 """Columns of a terminal from which replies stand side by side."""
 
+NOTE_CHARS = 120
+"""Of each of a row's notes: readers leave whole texts there."""
+
 TRAINED, SPECIAL, FAINT, DROPPED = "bold green", "cyan", "dim", "red"
 ROLES = {"user": "bold cyan", "assistant": "bold green", "tool": "bold yellow"}
 SIDES = {"chosen": ("chosen 較好", "bold green"), "rejected": ("rejected 較差", "bold red")}
@@ -96,11 +99,15 @@ def _facts(row: Row) -> Iterable[Text]:
     yield Text(visible(" · ".join(filter(None, facts))), style=FAINT)
     if row.reason:
         yield Text(visible(f"dropped: {row.reason}"), style=DROPPED)
-    if notes := {name: value for name, value in row.notes.items() if value not in ({}, [], "", None)}:
-        yield Text(visible(" · ".join(f"{name} {_note(value)}" for name, value in notes.items())), style=FAINT)
+    if notes := [f"{name} {_note(value)}" for name, value in row.notes.items() if value not in ({}, [], "", None)]:
+        yield Text(visible(" · ".join(map(_shortened, notes))), style=FAINT)
     if row.tools:
         names = [str((tool.get("function") or tool).get("name", "?")) for tool in row.tools]
         yield Text(visible(f"tools: {', '.join(names)}"), style=FAINT)
+
+
+def _shortened(note: str) -> str:
+    return f"{note[:NOTE_CHARS]}…" if len(note) > NOTE_CHARS else note
 
 
 def _note(value: Any) -> str:

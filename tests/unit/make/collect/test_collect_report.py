@@ -40,7 +40,8 @@ def corpus(folder: Path, train: list[Row], heldout: list[Row] = [], rejected: li
 
 
 def report_of(folder: Path, mapping=map, seed: int = 0, sources: list[Source] = [], counts: list[Count] = []) -> dict:  # noqa: B006
-    return summarise(folder, sources, counts or [Count("read")], mapping, seed)
+    steps = [Count("read"), *map(Count, ("score", "tags"))]
+    return summarise(folder, sources, counts or steps, mapping, seed)
 
 
 def backwards(function, tasks):
@@ -279,7 +280,16 @@ class Tags(HTMLParser):
 def hostile_report(tmp_path: Path) -> dict:
     said = (system(HOSTILE), user(HOSTILE), assistant(HOSTILE))
     facts = {"source": HOSTILE, "type": HOSTILE, "language": HOSTILE, "script": "Hant"}
-    found = {HOSTILE: {HOSTILE: 3}, "score": 0.5, "list": [HOSTILE], "mark": HOSTILE, f"{HOSTILE}2": {HOSTILE: 0.5}}
+    found = {
+        HOSTILE: {HOSTILE: 3},
+        "original": f"{HOSTILE}，",
+        "wording": {HOSTILE: 1},
+        "near": HOSTILE,
+        "score": 0.5,
+        "list": [HOSTILE],
+        "mark": HOSTILE,
+        f"{HOSTILE}2": {HOSTILE: 0.5},
+    }
     train = [
         Row(id=HOSTILE, text=HOSTILE, notes=found, **facts),
         Row(id=f"chat {HOSTILE}", messages=said, **facts),
@@ -314,6 +324,29 @@ def test_the_page_shows_each_kind_as_what_it_is(tmp_path: Path) -> None:
     assert "軟<mark>體</mark>好用" in page and "軟<mark>件</mark>好用" in page
     liked = as_html(report_of(corpus(tmp_path / "liked", [Row(id="c", chosen=(assistant("好"),))])))
     assert 'class="chosen"' in liked and 'class="rejected"' not in liked
+
+
+def test_converted_rows_are_shown_before_and_after(tmp_path: Path) -> None:
+    notes = {
+        "original": "這套軟件很好用。",
+        "wording": {"軟件": 2},
+        "personal": {"mobile": 1},
+        "facts": {"作者": "李白"},
+    }
+    chat = Row(id="b", messages=(user("軟體？"), assistant("好用。")), notes={"original": ["軟件？", "好用。"]})
+    report = report_of(corpus(tmp_path / "corpus", [Row(id="a", text="這套軟體很好用。", notes=notes), chat]))
+    page = as_html(report)
+    assert report["changed"] == 2 and len(report["changed_samples"]) == 2
+    assert "這套軟<mark>件</mark>很好用。" in page and "這套軟<mark>體</mark>很好用。" in page
+    assert "軟<mark>件</mark>？" in page
+    assert '<th scope="row">軟件 → 軟體</th><td>2</td>' in page and "手機號碼" in page
+    assert set(report["found"]) == {"wording", "personal"}, "what readers leave for builders is not counted"
+
+
+def test_many_measures_of_a_step_are_folded(tmp_path: Path) -> None:
+    rows = [Row(id=f"{n}", text="玉山", notes={"quality": {f"figure {k}": n / 9 for k in range(6)}}) for n in range(9)]
+    page = as_html(report_of(corpus(tmp_path / "corpus", rows)))
+    assert "品質 <small" in page and "：6 項</summary>" in page
 
 
 def test_the_funnel_says_where_rows_went(tmp_path: Path) -> None:

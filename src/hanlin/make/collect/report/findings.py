@@ -26,8 +26,8 @@ NAME_CHARS = 80
 NUM_VALUES = 2000
 """Numbers drawn for a histogram; as many rows or fewer are all drawn."""
 
-NUMBERED, MEASURED = {("near", "cluster")}, {("near", "size")}
-"""Whole numbers that count nothing: a cluster's number says nothing in a sum, its size is drawn."""
+NAMED, MEASURED = {("near", "cluster"), ("build", "from")}, {("near", "size")}
+"""What counts nothing: a cluster's number and a row's id name something, a cluster's size is a measure."""
 
 NUM_BINS = 20
 NUM_SHOWN = 50
@@ -167,7 +167,7 @@ def _pairs(notes: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str,
         if isinstance(value, Mapping):
             for name, part in value.items():
                 name = str(name)[:NAME_CHARS]
-                if (subject, name) in NUMBERED:
+                if (subject, name) in NAMED:
                     continue
                 if (subject, name) in MEASURED:
                     yield f"{subject}: {name}", "", float(part)

@@ -11,7 +11,7 @@ from typing import Any
 from hanlin.core.run.numbers import count, percent
 from hanlin.core.run.page import document, section
 from hanlin.make.collect.report.charts import Bar, bars, histogram, rows_and_share, span_of
-from hanlin.make.collect.report.rows_shown import card
+from hanlin.make.collect.report.rows_shown import before_and_after, card
 from hanlin.make.collect.report.summary import metrics_of
 from hanlin.make.collect.report.tally import LENGTHS
 from hanlin.make.collect.report.words import (
@@ -23,11 +23,12 @@ from hanlin.make.collect.report.words import (
     STEPS,
     both,
     heading,
+    meanings,
     subject,
 )
 
-NUM_NAMES = 15
-"""Lines of a table before the rest is folded away."""
+NUM_NAMES, NUM_MEASURES = 15, 4
+"""Lines of a table before the rest is folded away, and measures of a step before all of them are."""
 
 
 def as_html(report: dict[str, Any]) -> str:
@@ -45,6 +46,7 @@ def as_html(report: dict[str, Any]) -> str:
         section(heading("找到的", "Found by the steps"), _found(report["found"])),
         section(heading("量到的", "Measured by the steps"), _measured(report["measured"])),
         section(heading("重複最多的", "Largest clusters of duplicates"), _clusters(report["clusters"])),
+        section(heading("轉換前後", "Before and after"), _changed(report)),
         section(heading("隨機抽出的資料", "Kept rows, drawn by chance"), "".join(map(card, report["samples"]))),
         section(heading("被排除的資料", "Dropped rows, drawn by chance"), dropped),
         _foot(),
@@ -223,9 +225,10 @@ def _table(head: tuple[str, ...], rows: dict[str, tuple[int, int]]) -> str:
 def _found(found: dict[str, Any]) -> str:
     cards = []
     for name, figures in found.items():
+        known = meanings(name)
         names = [*figures["kept"], *(other for other in figures["dropped"] if other not in figures["kept"])]
         lines = [
-            f'<tr><th scope="row">{escape(each)}</th><td>{figures["kept"].get(each, 0):,}</td>'
+            f'<tr><th scope="row">{escape(known.get(each, each))}</th><td>{figures["kept"].get(each, 0):,}</td>'
             f"<td>{figures['dropped'].get(each, 0):,}</td></tr>"
             for each in names
         ]
@@ -242,7 +245,7 @@ def _lines(head: str, lines: list[str]) -> str:
 
 
 def _measured(measured: dict[str, Any]) -> str:
-    cards = []
+    cards: dict[str, list[str]] = {}
     for name, figures in measured.items():
         said = "　".join(
             f"{title} {figures[of]['rows']:,} 列，中位數 {figures[of]['median']:.3g}"
@@ -250,8 +253,16 @@ def _measured(measured: dict[str, Any]) -> str:
             if of in figures
         )
         drawn = histogram(figures["edges"], figures["kept_bins"], figures["dropped_bins"])
-        cards.append(f'<article class="measure"><h3>{subject(name)}</h3><p>{said}</p>{drawn}</article>')
-    return f'<div class="measures">{"".join(cards)}</div>' if cards else ""
+        shown = f'<article class="measure"><h3>{subject(name)}</h3><p>{said}</p>{drawn}</article>'
+        cards.setdefault(name.partition(": ")[0], []).append(shown)
+    few = "".join(card for of_step in cards.values() if len(of_step) <= NUM_MEASURES for card in of_step)
+    many = "".join(
+        f"<details><summary>{subject(step)}：{len(of_step)} 項</summary>"
+        f'<div class="measures">{"".join(of_step)}</div></details>'
+        for step, of_step in cards.items()
+        if len(of_step) > NUM_MEASURES
+    )
+    return (f'<div class="measures">{few}</div>' if few else "") + many
 
 
 def _clusters(clusters: list[dict[str, Any]]) -> str:
@@ -265,6 +276,13 @@ def _clusters(clusters: list[dict[str, Any]]) -> str:
             f"<h3>留下的</h3>{kept}<h3>排除的{shown}</h3>{members}</details>"
         )
     return "\n".join(blocks)
+
+
+def _changed(report: dict[str, Any]) -> str:
+    if not report["changed"]:
+        return ""
+    lead = f'<p class="small">{report["changed"]:,} 列轉換過，原文都在資料列的 notes 裡。這裡是隨機抽出的幾列。</p>'
+    return lead + "".join(map(before_and_after, report["changed_samples"]))
 
 
 def _dropped(reason: str, rows: Iterable[dict[str, Any]], report: dict[str, Any]) -> str:

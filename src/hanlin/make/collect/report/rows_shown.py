@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from hanlin.core.run.numbers import count
-from hanlin.make.collect.report.differences import differences
+from hanlin.make.collect.report.differences import Pieces, differences
 from hanlin.make.collect.report.words import LANGUAGES, ROLES, SCRIPTS
 
 
@@ -14,6 +14,17 @@ def card(row: dict[str, Any]) -> str:
     """One excerpt (see samples.py)."""
     reason = f'<p class="why">{escape(row["reason"])}</p>' if row.get("reason") else ""
     return f'<article class="row"><header>{_facts(row)}</header>{reason}{_body(row)}</article>'
+
+
+def before_and_after(row: dict[str, Any]) -> str:
+    """What a converted row said, beside what it says now, with what was changed marked."""
+    before, after = (_marked(each) for each in differences(row["before"], row["text"]))
+    return (
+        f'<article class="row"><header>{_facts(row)}</header><div class="pair">'
+        f'<div class="rejected"><h4>原文 <small lang="en">before</small></h4>{_text(row["before"], before)}</div>'
+        f'<div class="chosen"><h4>轉換後 <small lang="en">after</small></h4>{_text(row["text"], after)}</div>'
+        "</div></article>"
+    )
 
 
 def _facts(row: dict[str, Any]) -> str:
@@ -57,8 +68,11 @@ def _marks(row: dict[str, Any]) -> dict[str, str]:
     if [len(side) for side in sides] != [1, 1]:
         return {}
     found = differences(*(side[0]["content"] for side in sides))
-    marked = ["".join(f"<mark>{escape(t)}</mark>" if differs else escape(t) for t, differs in each) for each in found]
-    return dict(zip(("chosen", "rejected"), marked))
+    return dict(zip(("chosen", "rejected"), map(_marked, found)))
+
+
+def _marked(pieces: Pieces) -> str:
+    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in pieces)
 
 
 def _conversation(messages: Any, marked: str = "") -> str:

@@ -15,6 +15,9 @@ EXCERPT_CHARS = 800
 
 MOST_MESSAGES = 12
 
+ORIGINAL = "original"
+"""What a converted row said before, in its notes: the text, or a list of the messages' contents."""
+
 Item = TypeVar("Item")
 
 
@@ -70,6 +73,8 @@ def excerpt(row: Row) -> dict[str, Any]:
         "characters": row.characters,
     }
     shown |= {name: getattr(row, name) for name in ("source", "script", "language", "reason") if getattr(row, name)}
+    if before := row.notes.get(ORIGINAL):
+        shown["before"] = (before if isinstance(before, str) else "\n".join(map(str, before)))[:EXCERPT_CHARS]
     if row.kind != "text":
         shown |= {
             name: _excerpts(getattr(row, name)) for name in ("messages", "chosen", "rejected") if getattr(row, name)

@@ -9,12 +9,16 @@ from typing import Any
 
 from hanlin.core.text.documents import KEPT, SPLITS, split_files
 from hanlin.core.text.script import ScriptCount
+from hanlin.make.collect.config import STEPS
 from hanlin.make.collect.pipeline.engines import Map
 from hanlin.make.collect.pipeline.stages import Count
 from hanlin.make.collect.reading.walk import Source
 from hanlin.make.collect.report.clusters import cluster_figures, find_rows, wanted_ids
 from hanlin.make.collect.report.findings import number_figures, table_figures
 from hanlin.make.collect.report.tally import LENGTHS, Tally, tally_files
+
+BY_READERS = frozenset({"pdf", "code"})
+"""What readers leave in `Row.notes` that is worth counting."""
 
 MOST_TASKS = 256
 """Tallies that are held at once, however many files there are."""
@@ -27,7 +31,8 @@ def summarise(
     files = [(path, split) for split in SPLITS for path in split_files(corpus, split)]
     several = -(-len(files) // MOST_TASKS)
     parts = [files[start : start + several] for start in range(0, len(files), several)]
-    tallies = dict(mapping(tally_files, [(number, part, seed) for number, part in enumerate(parts)]))
+    steps = frozenset(STEPS) | {count.step for count in counts} | BY_READERS
+    tallies = dict(mapping(tally_files, [(number, part, seed, steps) for number, part in enumerate(parts)]))
     tally = Tally(seed)
     for number in range(len(parts)):
         tally.add(tallies.pop(number))
@@ -55,6 +60,8 @@ def summarise(
         "measured": number_figures(tally.kept_findings, tally.dropped_findings),
         "clusters": cluster_figures(tally.clusters, shown),
         "samples": list(tally.kept_rows),
+        "changed": tally.changed_rows.offered,
+        "changed_samples": list(tally.changed_rows),
         "dropped_samples": {
             reason: list(tally.dropped_rows[reason])
             for reason, _ in _by_rows(tally.dropped)

@@ -13,11 +13,12 @@ from hanlin.core.text.documents import KEPT, Row, Split, read_file
 from hanlin.core.text.script import ScriptCount, count_script
 from hanlin.make.collect.report.clusters import Clusters
 from hanlin.make.collect.report.findings import Findings
-from hanlin.make.collect.report.samples import Draw, draw_key, excerpt
+from hanlin.make.collect.report.samples import ORIGINAL, Draw, draw_key, excerpt
 
 NUM_KEPT = 20
 NUM_DROPPED = 5
-"""Rows that are shown: of the kept ones, and of those dropped for each reason."""
+NUM_CHANGED = 5
+"""Rows that are shown: of the kept ones, of those dropped for each reason, of those that say what they were before."""
 
 MOST_REASONS = 40
 
@@ -36,6 +37,8 @@ class Tally:
     """What is counted of rows as they pass. Characters, scripts, languages and lengths are of kept rows only."""
 
     seed: int = 0
+    steps: frozenset[str] = frozenset()
+    """Whose findings in `Row.notes` are counted: readers leave other things there, for builders."""
     kind: str = ""
     splits: dict[str, Counter[str]] = field(
         default_factory=lambda: {split: Counter(rows=0, characters=0) for split in KEPT}
@@ -51,6 +54,7 @@ class Tally:
     dropped_findings: Findings = field(default_factory=Findings)
     clusters: Clusters = field(default_factory=Clusters)
     kept_rows: Draw[dict[str, Any]] = field(default_factory=lambda: Draw(NUM_KEPT))
+    changed_rows: Draw[dict[str, Any]] = field(default_factory=lambda: Draw(NUM_CHANGED))
     dropped_rows: dict[str, Draw[dict[str, Any]]] = field(default_factory=dict)
 
     def note(self, row: Row, split: Split) -> None:
@@ -67,8 +71,10 @@ class Tally:
         self.scripts[row.script].update(figures)
         self.languages[row.language].update(figures)
         self.lengths[bisect_right(LENGTHS, row.characters) - 1] += 1
-        self.kept_findings.note(key, row.notes)
+        self.kept_findings.note(key, self._found(row))
         _draw(self.kept_rows, key, row)
+        if ORIGINAL in row.notes:
+            _draw(self.changed_rows, key, row)
 
     def add(self, other: Tally) -> None:
         self.kind = self.kind or other.kind
@@ -88,23 +94,29 @@ class Tally:
         self.dropped_findings.add(other.dropped_findings)
         self.clusters.add(other.clusters)
         self.kept_rows.add(other.kept_rows)
+        self.changed_rows.add(other.changed_rows)
         for reason, draw in other.dropped_rows.items():
             if reason in self.dropped_rows or len(self.dropped_rows) < MOST_REASONS:
                 self.dropped_rows.setdefault(reason, Draw(NUM_DROPPED)).add(draw)
 
+    def _found(self, row: Row) -> dict[str, Any]:
+        return {name: value for name, value in row.notes.items() if name in self.steps}
+
     def _note_dropped(self, key: int, row: Row) -> None:
         reason = reason_name(row)
         self.dropped[reason].update({"rows": 1, "characters": row.characters})
-        self.dropped_findings.note(key, row.notes)
+        self.dropped_findings.note(key, self._found(row))
         self.clusters.note(key, row.id, row.reason)
         if reason in self.dropped_rows or len(self.dropped_rows) < MOST_REASONS:
             _draw(self.dropped_rows.setdefault(reason, Draw(NUM_DROPPED)), key, row)
 
 
-def tally_files(task: tuple[int, Sequence[tuple[Path, Split]], int]) -> tuple[int, Tally]:
+def tally_files(
+    task: tuple[int, Sequence[tuple[Path, Split]], int, frozenset[str]],
+) -> tuple[int, Tally]:
     """The task's number, and what its files come to: the unit of work of any engine."""
-    number, files, seed = task
-    tally = Tally(seed)
+    number, files, seed, steps = task
+    tally = Tally(seed, steps)
     for path, split in files:
         _tally_file(tally, path, split)
     return number, tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 KINDS = {"text": "份文件", "chat": "段對話", "preference": "組偏好"}
@@ -23,9 +24,10 @@ STEPS = {
     "personal": "個人資料",
     "toxicity": "不當內容",
     "secrets": "金鑰與密碼",
-    "build": "產生資料列",
+    "build": "產生對話",
     "mix": "混合",
-    "kind": "種類",
+    "pdf": "PDF",
+    "code": "程式語言",
 }
 """Steps of collect, and what they leave in notes."""
 
@@ -39,6 +41,34 @@ REASONS = {
     "near duplicate": "近似重複",
     "unreadable": "無法讀取",
     "other kind": "不是要留的種類",
+    "personal data": "有個人資料",
+    "secrets": "有金鑰或密碼",
+    "toxicity": "不當內容",
+    "mainland wording": "中國用語太多",
+    "script": "字體不合",
+    "simplified": "簡體字太多",
+    "language": "語言不合",
+    "unlike the good examples": "不像好的例子",
+    "left out by the mix": "混合時略過",
+    "not drawn": "沒有抽中",
+    "too few characters": "字太少",
+    "broken characters": "亂碼太多",
+    "addresses": "網址太多",
+    "digits": "數字太多",
+    "symbols": "符號太多",
+    "punctuation": "標點太多",
+    "no punctuation": "標點太少",
+    "no sentence": "沒有完整的句子",
+    "boilerplate": "制式文字太多",
+    "bullets": "條列太多",
+    "short lines": "短行太多",
+    "repeated paragraphs": "重複的段落太多",
+    "repeated phrases": "重複的詞句太多",
+    "one phrase again and again": "同一句話一再出現",
+    "rare characters": "罕用字太多",
+    "names a scan": "只有掃描檔的名稱",
+    "disambiguation": "消歧義頁",
+    "redirect": "重新導向頁",
     "repeated lines": "重複的行太多",
     "repeated spans": "重複的長段太多",
     "in the evaluation set": "和考題重疊",
@@ -70,6 +100,17 @@ LANGUAGES = {
     "und": "無法判斷",
 }
 
+MEASURES = {
+    "near: size": "重複群的大小",
+    "near: similarity": "近似重複的相似度",
+    "language": "語言判斷的把握",
+    "classifier": "品質分類器的分數",
+    "spans": "重複長段的比例",
+    "script: only Traditional": "漢字中只有繁體才用的比例",
+    "script: only Simplified": "漢字中只有簡體才用的比例",
+}
+"""What numbers measure."""
+
 ROLES = {"system": "系統", "developer": "系統", "user": "使用者", "assistant": "助理", "tool": "工具"}
 
 SPLITS = {"train": "訓練", "heldout": "保留考題"}
@@ -87,6 +128,21 @@ def heading(chinese: str, english: str) -> str:
 
 
 def subject(name: str) -> str:
-    """quality: repetition → 品質：repetition <small>quality</small>"""
+    """quality: repetition → 品質 <small>quality</small>：repetition"""
+    if name in MEASURES:
+        return both(MEASURES, name)
     step, colon, part = name.partition(": ")
     return both(STEPS, step) + (f"：{escape(part)}" if colon else "")
+
+
+def meanings(subject: str) -> Mapping[str, str]:
+    """What the names that a step counts mean: Taiwan's word for a mainland one, a kind of personal data."""
+    if subject == "wording":
+        from hanlin.core.text.wording import wording
+
+        return {term.mainland: f"{term.mainland} → {term.taiwan}" for term in wording().terms}
+    if subject == "personal":
+        from hanlin.core.text.personal.match import KINDS as PERSONAL
+
+        return PERSONAL
+    return LANGUAGES if subject == "language" else {}
