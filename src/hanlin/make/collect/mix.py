@@ -27,17 +27,17 @@ from hanlin.core.text.documents import Row
 
 
 class Mix(Config):
-    """Shares of the sources in what is trained on, and its order. Held-out rows are never repeated nor left out."""
+    """Shares of the sources in what is trained on, and its order. Held-out rows are thinned alike, and never repeated."""
 
     weights: tuple[float, ...] | dict[str, float] = Field(
         (),
-        description="share of the mixture for each source (any numbers: 3 and 1 are ¾ and ¼), in the order of sources, or "
-        "by the last part of their addresses: {law: 3, poems: 1}",
+        description="share of the mixture for each source (any numbers: 3 and 1 are ¾ and ¼), in the order of sources, "
+        "or by the last part of their addresses: {law: 3, poems: 1}",
     )
     epochs: tuple[float, ...] | dict[str, float] = Field(
         (),
-        description="how often each source is read, in their order or by name: 0.3 takes three rows in ten, 2 all twice; "
-        "a source that is not named is read once",
+        description="how often each source is read, in their order or by name: 0.3 takes three rows in ten, 2 all "
+        "twice; a source that is not named is read once",
     )
     temperature: float = Field(
         1.0, ge=1, le=100, description="shares ∝ size^(1/temperature): 1 as large as they are, more lifts small sources"

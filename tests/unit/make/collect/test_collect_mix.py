@@ -34,11 +34,15 @@ def sources(tmp_path):
     return paths
 
 
-def collect(out, sources, **options):
+def collect_into(out, sources, **options):
     out.mkdir()
     inputs = {f"sources.{number}": fetch(str(path), silent) for number, path in enumerate(sources)}
     run(Collect(**options), inputs, out, silent)
-    return list(read_rows(out, "train"))
+    return out
+
+
+def collect(out, sources, **options):
+    return list(read_rows(collect_into(out, sources, **options), "train"))
 
 
 def names(rows):
@@ -88,11 +92,13 @@ def test_copies_are_epochs_on_average(epochs, seed):
 
 
 def test_epochs_of_sources(tmp_path, sources):
+    whole = names(read_rows(collect_into(tmp_path / "whole", sources, heldout_share=0.1), "heldout"))
     rows = collect(tmp_path / "out", sources, heldout_share=0.1, mix={"epochs": (0.5, 1, 2)})
     found = names(rows)
     heldout = names(read_rows(tmp_path / "out", "heldout"))
+    assert heldout["poems"] == whole["poems"] > 0 and heldout["words"] == whole["words"] > 0
     assert found["poems"] == 60 - heldout["poems"] and found["words"] == 2 * (30 - heldout["words"])
-    assert 110 < found["law"] < 165
+    assert 110 < found["law"] < 165 and 0 < heldout["law"] < whole["law"]
     assert len({row.id for row in rows}) == len(rows)
     left = Counter(row.reason for row in read_rows(tmp_path / "out", "rejected"))
     assert left == {"left out by the mix: 0.5 epochs": 300 - heldout["law"] - found["law"]}

@@ -203,14 +203,16 @@ def _placed(placing: Placing, shard: Path) -> Iterator[tuple[Row, Split, int]]:
         row = _finished(row, config, placing.kind)
         split = assignment.split_of(row)
         split = split if split == "rejected" else placing.moved.get(row.group, split)
-        if split != "train" or placing.epochs is None:
+        if split == "rejected" or placing.epochs is None:
             yield row, split, 0
             continue
         times = copies(row.id, placing.epochs, config.seed)
+        if split == "heldout":
+            times = min(times, 1)
         if not times:
             yield replace(row, reason=f"left out by the mix: {placing.epochs:g} epochs"), "rejected", 0
         for copy in range(times):
-            yield (replace(row, id=f"{row.id}@{copy + 1}") if copy else row), "train", copy
+            yield (replace(row, id=f"{row.id}@{copy + 1}") if copy else row), split, copy
 
 
 def _cut(rows: Sequence[Row], assignment: Assignment, emit: Emit) -> list[tuple[Row, Split]]:
