@@ -33,8 +33,12 @@ _CJK = range(0x3400, 0xA000)
 
 def to_traditional(text: str) -> str:
     """The text, taken for Simplified, in Taiwan's characters. Each character becomes one character."""
-    traditional = _phrases()(text)
-    codes = np.frombuffer(traditional.encode("utf-32-le"), dtype="<u4")
+    return to_variants(_phrases()(text))
+
+
+def to_variants(text: str) -> str:
+    """A Traditional text with the forms of its characters that Taiwan writes: 爲 → 為, 牀 → 床. Simplified stays."""
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     return _variants()[codes].tobytes().decode("utf-32-le")
 
 

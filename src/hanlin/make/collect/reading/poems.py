@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hanlin.core.run.errors import HanlinError
+from hanlin.core.text.characters import to_traditional, to_variants
 from hanlin.core.text.documents import Row
-from hanlin.core.text.script import count_script
+from hanlin.core.text.script import simplified_only
 from hanlin.make.collect.reading.reader import Reading
 
 FILES_STAND_ALONE = True
@@ -92,19 +93,11 @@ def _row(poem: Mapping[str, Any], row_id: str, dynasty: str) -> Row:
 
 @lru_cache
 def _taiwan_forms() -> dict[int, str]:
-    """Characters that Taiwan writes in another way, by OpenCC's tables of single characters."""
-    import opencc
-
-    variants, simplified = opencc.OpenCC("t2tw"), opencc.OpenCC("s2tw")
-    characters = list(map(chr, range(0x3400, 0xA000)))
-    old = [character for character in characters if not count_script(character).simplified]
-    found: dict[int, str] = {}
-    for converter, those in ((variants, old), (simplified, sorted({*characters} - {*old}))):
-        written = converter.convert("\n".join(those)).split("\n")
-        found |= {
-            ord(one): other for one, other in zip(those, written, strict=True) if one != other and len(other) == 1
-        }
-    return found
+    """Characters that Taiwan writes in another way: old forms, and those that only Simplified Chinese uses."""
+    simplified = "".join(sorted(simplified_only()))
+    forms = dict(zip(map(ord, simplified), to_traditional("\n".join(simplified)).split("\n"), strict=True))
+    traditional = "".join(chr(code) for code in range(0x3400, 0xA000) if code not in forms)
+    return forms | {ord(old): new for old, new in zip(traditional, to_variants(traditional), strict=True) if old != new}
 
 
 def _poems(path: Path) -> list[Any] | str:
