@@ -27,7 +27,7 @@ from hanlin.core.text.documents import Row
 
 
 class Mix(Config):
-    """Shares of the sources in what is trained on, and its order. Held-out rows are thinned alike, and never repeated."""
+    """Shares of the sources in what is trained on, and its order. Held-out rows are thinned alike, never repeated."""
 
     weights: tuple[float, ...] | dict[str, float] = Field(
         (),
