@@ -73,7 +73,7 @@ _EAST_ASIAN = ("Han", "Kana", "Bopomofo")
 _LETTERS_PER_HAN = 3
 
 _KANA_SHARE = 0.1
-"""Kana among kana and Han that make a text Japanese. A の in a Taiwanese shop's name is less."""
+"""Kana among kana and Han that make a text Japanese; a single の in Traditional text is a Taiwanese shop's."""
 _BOPOMOFO_SHARE = 0.3
 _LEAST_SCORE, _LEAST_DENSITY = 2.0, 0.1
 """Of a topolect's words: the sum of their weights, and that over the number of Han characters."""
@@ -131,16 +131,17 @@ def _in_alphabet(main: str, text: str, codes: np.ndarray, counts: dict[str, int]
 
 def _east_asian(text: str, codes: np.ndarray, counts: dict[str, int], undecided: str) -> Language:
     han, kana, bopomofo = (counts[name] for name in _EAST_ASIAN)
-    if kana / (han + kana + bopomofo) >= _KANA_SHARE and not (kana == text.count("の") == 1 and han > 2):
-        return Language("ja", 1.0)
-    if bopomofo / (han + bopomofo) >= _BOPOMOFO_SHARE:
-        return Language("zh-TW", 1.0)
     marks = _mark_of()[codes]
+    traditional, simplified = (int(((marks & _TELLING[name]) > 0).sum()) for name in ("traditional", "simplified"))
+    borrowed = kana == text.count("の") == 1 and traditional > simplified
+    if kana / (han + kana + bopomofo) >= _KANA_SHARE and not borrowed:
+        return Language("ja", 1.0)
+    if bopomofo / max(1, han + bopomofo) >= _BOPOMOFO_SHARE:
+        return Language("zh-TW", 1.0)
     if _is_japanese(marks, text):
         return Language("ja", 0.8)
     if (topolect := _topolect(text, han)) is not None:
         return topolect
-    traditional, simplified = (int(((marks & _TELLING[name]) > 0).sum()) for name in ("traditional", "simplified"))
     telling = traditional + simplified + (bopomofo > 0)
     if not telling:
         return Language("zh-CN", 0.7) if _RARE_TRADITIONAL.search(text) else Language(undecided, 0.5)
