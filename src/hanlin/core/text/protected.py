@@ -15,7 +15,7 @@ HOLE, JOINT = "\ufffe", "\uffff"
 
 _ODD = r"[\ufffe\uffff\ud800-\udfff\U000f0000-\U0010ffff\x00]"
 _FENCED = r"(?:^|(?<=\n))[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?s:.*?)(?:\n[ \t]*(?P=fence)[`~]*(?=\n|\Z)|\Z)"
-_INLINE = r"(?P<tick>`+)(?!`)[^\n]*?(?<!`)(?P=tick)(?!`)"
+_INLINE = r"(?<!`)(?P<tick>`+)(?!`)[^\n]{1,400}?(?<!`)(?P=tick)(?!`)"
 # Han characters are part of an address or a path behind a sign that only these have.
 _HAN = r"(?:(?<=[/\\=?#&%_.~-])[\w]+[!-~]*)*"
 _ADDRESS = r"(?:https?|ftp|file)://[!-~]*" + _HAN
