@@ -33,6 +33,9 @@ _NAME = re.compile(r"poet\.(tang|song)\.\d+\.json")
 _LOST = re.compile("[□●○]")
 _EDITED = re.compile(r"[（）()\[\]〔〕〖〗{}=/…·0-9]|按：|詩題：")
 _LINE_END = re.compile("[，。？！；：、]+")
+_PRINTED = "臺溼"
+"""Poems keep these where everyday writing has 台 and 濕."""
+
 _QUOTATION = re.compile("[「」『』《》〈〉]")
 _FORMS = {4: "絕句", 8: "律詩"}
 _COUNTS = {3: "三", 4: "四", 5: "五", 6: "六", 7: "七"}
@@ -96,7 +99,9 @@ def _taiwan_forms() -> dict[int, str]:
     """Characters that Taiwan writes in another way: old forms, and those that only Simplified Chinese uses."""
     simplified = "".join(sorted(simplified_only()))
     forms = dict(zip(map(ord, simplified), to_traditional("\n".join(simplified)).split("\n"), strict=True))
-    traditional = "".join(chr(code) for code in range(0x3400, 0xA000) if code not in forms)
+    traditional = "".join(
+        chr(code) for code in range(0x3400, 0xA000) if code not in forms and chr(code) not in _PRINTED
+    )
     return forms | {ord(old): new for old, new in zip(traditional, to_variants(traditional), strict=True) if old != new}
 
 
