@@ -46,6 +46,12 @@ def test_pages_with_little_or_nothing():
     assert len(text_of_html(("<div>" * 5000 + "深處的文字" + "</div>" * 5000).encode())) < 10
 
 
+def test_a_page_of_too_many_tags_is_rejected(tmp_path):
+    (tmp_path / "a.html").write_bytes(b"<" * 300_001)
+    [row], _ = read(tmp_path / "a.html")
+    assert row.reason == "unreadable: a page of over 300,000 tags"
+
+
 def test_a_page_in_no_encoding_is_rejected(tmp_path):
     (tmp_path / "a.html").write_bytes(b"<p>" + random.Random(0).randbytes(400))
     [row], _ = read(tmp_path / "a.html")
