@@ -42,6 +42,9 @@ FOUND = [
     ("name", "被告【王小明】於民國103年"),
     ("name", "感謝【陳】小姐"),
     ("name", "【歐陽小明】先生"),
+    ("name", "大家好，我是【陳大文】，請多指教"),
+    ("name", "茲收到【王小明】君房租"),
+    ("name", "上 訴 人　【林月娥】\n"),
 ]
 
 LEFT_ALONE = [
@@ -64,6 +67,9 @@ LEFT_ALONE = [
     "0800-123-456、110、1922",
     "被告高雄市政府主張",
     "127.0.0.1",
+    "def read(line: int, other: str): return line=value",
+    "conversion\n@pytest.mark.parametrize",
+    "我是高中生，君主立憲，諸君請看",
 ]
 
 

@@ -107,6 +107,12 @@ def _account(original: str, draw: Drawing) -> str:
     return value[:3] + draw(value).digits(len(value) - 3)
 
 
+def _health_card(original: str, draw: Drawing) -> str:
+    """The first four digits, most often zeros, stay."""
+    value = plain(original)
+    return value[:4] + draw(value).digits(len(value) - 4)
+
+
 def _any_number(original: str, draw: Drawing) -> str:
     value = plain(original)
     return _same_shape(value, draw(value))
@@ -173,7 +179,7 @@ _ROMAN = (
 _MAKERS: dict[str, Callable[[str, Drawing], str]] = {
     "national_id": _person_id,
     "resident_id": _person_id,
-    "health_card": _any_number,
+    "health_card": _health_card,
     "passport": _any_number,
     "company_id": _company_id,
     "carrier": _any_number,

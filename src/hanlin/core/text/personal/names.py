@@ -50,7 +50,7 @@ _TITLE = re.compile(f"(?P<office>大法官)|(?P<formal>{_FORMAL})|(?P<short>君)
 
 
 def names(text: str) -> Iterator[Match]:
-    found = [*_labelled(text), *_titled(text)]
+    found = [*_foreign(text), *([] if text.isascii() else [*_labelled(text), *_titled(text)])]
     yield from found
     yield from again(text, {text[match.start : match.end] for match in found if match.confidence >= 0.6})
 
@@ -76,6 +76,9 @@ def _labelled(text: str) -> Iterator[Match]:
     for found in _SELF.finditer(text):
         if _is_name(found["name"]):
             yield Match("name", *found.span("name"), 0.7)
+
+
+def _foreign(text: str) -> Iterator[Match]:
     for found in _FOREIGN.finditer(text):
         yield Match("name", *found.span("name"), 0.8)
 
