@@ -13,7 +13,7 @@ from hanlin.shows.funnel import funnel_lines, size
 
 if TYPE_CHECKING:
     from hanlin.make.collect.config import Collect
-    from hanlin.make.collect.dry_run import Change, Sample, Trial
+    from hanlin.make.collect.dry_run import Sample, Trial
 
 ALERT, HEAD, BEFORE, AFTER = "1;31", "1", "31", "32"
 
@@ -94,24 +94,22 @@ def _changes(trial: Trial, width: int, ink: Ink) -> Iterator[str]:
     yield from _head(f"Changed by the steps: {trial.num_changed:,} rows, as", ink)
     for change in trial.changes:
         yield f"  {one_line(change.id)}"
-        before, after = around_first_difference(change, (width - 6) // 2)
+        before, after = parting(change.before, change.after, width - 6)
         yield ink.paint(f"    - {cut(before, width - 6)}", BEFORE)
         yield ink.paint(f"    + {cut(after, width - 6)}", AFTER)
 
 
-def around_first_difference(change: Change, characters: int) -> tuple[str, str]:
-    """Both texts from a little before the place where they part, on one line each; line ends are ⏎."""
-    both = change.before, change.after
-    place = next((i for i, (a, b) in enumerate(zip(*both)) if a != b), min(map(len, both)))
-    start = max(0, place - characters // 3)
-    cuts = [text[start : start + 2 * characters].replace("\n", "⏎") for text in both]
-    before, after = (("…" if start else "") + one_line_with_blanks(text) for text in cuts)
-    return before, after
+def parting(before: str, after: str, characters: int) -> tuple[str, str]:
+    """Both texts where they part, on one line each; line ends are ⏎, and blanks stay: they may be what was changed."""
+    from hanlin.make.collect.report.differences import around_first_difference
+
+    first, second = map(_on_one_line, around_first_difference(before, after, characters))
+    return first, second
 
 
-def one_line_with_blanks(text: str) -> str:
-    """Text on one line whose blanks stay as they are: they may be what was changed."""
-    return "".join(c if c.isprintable() or c == "\u3000" else "�" for c in text.replace("\t", "⇥"))
+def _on_one_line(text: str) -> str:
+    text = text.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(c if c.isprintable() or c == "\u3000" else "�" for c in text)
 
 
 def _all(trial: Trial) -> str:

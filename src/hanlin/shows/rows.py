@@ -27,6 +27,9 @@ TWO_COLUMNS = 64
 NOTE_CHARS = 120
 """Of each of a row's notes: readers leave whole texts there."""
 
+ORIGINAL = "original"
+"""What a converted row said before, in its notes."""
+
 TRAINED, SPECIAL, FAINT, DROPPED = "bold green", "cyan", "dim", "red"
 ROLES = {"user": "bold cyan", "assistant": "bold green", "tool": "bold yellow"}
 SIDES = {"chosen": ("chosen 較好", "bold green"), "rejected": ("rejected 較差", "bold red")}
@@ -99,11 +102,26 @@ def _facts(row: Row) -> Iterable[Text]:
     yield Text(visible(" · ".join(filter(None, facts))), style=FAINT)
     if row.reason:
         yield Text(visible(f"dropped: {row.reason}"), style=DROPPED)
-    if notes := [f"{name} {_note(value)}" for name, value in row.notes.items() if value not in ({}, [], "", None)]:
+    if notes := [
+        f"{name} {_note(value)}"
+        for name, value in row.notes.items()
+        if name != ORIGINAL and value not in ({}, [], "", None)
+    ]:
         yield Text(visible(" · ".join(map(_shortened, notes))), style=FAINT)
+    if before := row.notes.get(ORIGINAL):
+        yield from _before(before if isinstance(before, str) else "\n".join(map(str, before)), row.content)
     if row.tools:
         names = [str((tool.get("function") or tool).get("name", "?")) for tool in row.tools]
         yield Text(visible(f"tools: {', '.join(names)}"), style=FAINT)
+
+
+def _before(before: str, after: str) -> Iterable[Text]:
+    """Where a converted row parts from what it said before."""
+    from hanlin.make.collect.report.differences import around_first_difference
+
+    both = around_first_difference(before, after, NOTE_CHARS)
+    for mark, text, style in zip("-+", both, ("red", "green")):
+        yield Text(f"{mark} {visible(' '.join(text.split()))}", style=style)
 
 
 def _shortened(note: str) -> str:

@@ -15,9 +15,9 @@ from hanlin.core.run.sources import fetch
 from hanlin.core.text.documents import Row, write_rows
 from hanlin.curves import PLAIN
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.dry_run import Change, dry_run
+from hanlin.make.collect.dry_run import dry_run
 from hanlin.make.collect.run import run
-from hanlin.shows.dry_run import around_first_difference, lines_of
+from hanlin.shows.dry_run import lines_of, parting
 
 __all__ = ["command"]
 
@@ -110,12 +110,10 @@ def test_what_would_stop_the_run_is_a_warning(tmp_path: Path, scratch: Path) -> 
 
 
 def test_the_difference_is_in_sight() -> None:
-    before, after = around_first_difference(
-        Change("a", "甲" * 100 + "軟件" + "乙" * 100, "甲" * 100 + "軟體" + "乙" * 100), 30
-    )
-    assert before.startswith("…甲") and "軟件" in before[:15] and "軟體" in after[:15]
-    assert around_first_difference(Change("a", "一\n\n二\x1b", "一\n二"), 30) == ("一⏎⏎二�", "一⏎二")
-    assert around_first_difference(Change("a", "一樣長", "一樣"), 30) == ("一樣長", "一樣")
+    before, after = parting("甲" * 100 + "軟件" + "乙" * 100, "甲" * 100 + "軟體" + "乙" * 100, 30)
+    assert before.startswith("…甲") and "軟件" in before[:15] and "軟體" in after[:15] and len(before) <= 31
+    assert parting("一\n\n二\x1b\u3000", "一\n二", 30) == ("一⏎⏎二�\u3000", "一⏎二")
+    assert parting("一樣長", "一樣", 30) == ("一樣長", "一樣")
 
 
 def test_on_the_command_line(tmp_path: Path, scratch: Path, command) -> None:

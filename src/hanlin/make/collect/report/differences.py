@@ -1,4 +1,4 @@
-"""Where two replies differ, so that a reader sees 軟體 beside 軟件 at once."""
+"""Where two texts differ, so that a reader sees 軟體 beside 軟件 at once."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def differences(first: str, second: str) -> tuple[Pieces, Pieces]:
     pieces[0].append((first[MOST_CHARS:], False))
     pieces[1].append((second[MOST_CHARS:], False))
     return [piece for piece in pieces[0] if piece[0]], [piece for piece in pieces[1] if piece[0]]
+
+
+def around_first_difference(before: str, after: str, characters: int) -> tuple[str, str]:
+    """At most so many characters of both, from a little before the place where they part."""
+    place = next((at for at, (a, b) in enumerate(zip(before, after)) if a != b), min(len(before), len(after)))
+    start = max(0, place - characters // 3)
+    head = "…" if start else ""
+    return head + before[start : start + characters], head + after[start : start + characters]

@@ -18,11 +18,11 @@ def card(row: dict[str, Any]) -> str:
 
 def before_and_after(row: dict[str, Any]) -> str:
     """What a converted row said, beside what it says now, with what was changed marked."""
-    before, after = (_marked(each) for each in differences(row["before"], row["text"]))
+    before, after = (_marked(each) for each in differences(row["before"], row["after"]))
     return (
         f'<article class="row"><header>{_facts(row)}</header><div class="pair">'
         f'<div class="rejected"><h4>原文 <small lang="en">before</small></h4>{_text(row["before"], before)}</div>'
-        f'<div class="chosen"><h4>轉換後 <small lang="en">after</small></h4>{_text(row["text"], after)}</div>'
+        f'<div class="chosen"><h4>轉換後 <small lang="en">after</small></h4>{_text(row["after"], after)}</div>'
         "</div></article>"
     )
 

@@ -9,9 +9,13 @@ from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.report.differences import around_first_difference
 
 EXCERPT_CHARS = 800
 """Of a document that is shown, and of a conversation's messages together; of each reply that is compared."""
+
+CHANGED_CHARS = 300
+"""Of a converted row, before and after."""
 
 MOST_MESSAGES = 12
 
@@ -74,7 +78,8 @@ def excerpt(row: Row) -> dict[str, Any]:
     }
     shown |= {name: getattr(row, name) for name in ("source", "script", "language", "reason") if getattr(row, name)}
     if before := row.notes.get(ORIGINAL):
-        shown["before"] = (before if isinstance(before, str) else "\n".join(map(str, before)))[:EXCERPT_CHARS]
+        whole = before if isinstance(before, str) else "\n".join(map(str, before))
+        shown["before"], shown["after"] = around_first_difference(whole, row.content, CHANGED_CHARS)
     if row.kind != "text":
         shown |= {
             name: _excerpts(getattr(row, name)) for name in ("messages", "chosen", "rejected") if getattr(row, name)

@@ -111,6 +111,20 @@ MEASURES = {
 }
 """What numbers measure."""
 
+FOUND: dict[str, dict[str, str]] = {
+    "lines": {"repeated": "重複的行", "removed": "移除的行"},
+    "toxicity": {
+        "profanity": "粗話",
+        "slur": "歧視的稱呼",
+        "sexual": "色情",
+        "threat": "威脅",
+        "spam": "垃圾訊息",
+    },
+    "pdf": {"pages": "頁", "recognised": "文字辨識的頁", "set aside": "擱置的頁"},
+    "language": LANGUAGES,
+}
+"""What steps count, by their names."""
+
 ROLES = {"system": "系統", "developer": "系統", "user": "使用者", "assistant": "助理", "tool": "工具"}
 
 SPLITS = {"train": "訓練", "heldout": "保留考題"}
@@ -145,4 +159,4 @@ def meanings(subject: str) -> Mapping[str, str]:
         from hanlin.core.text.personal.match import KINDS as PERSONAL
 
         return PERSONAL
-    return LANGUAGES if subject == "language" else {}
+    return FOUND.get(subject, {})
