@@ -52,7 +52,8 @@ def without_invisible(text: str) -> str:
         return text
     text = _SOFT_HYPHEN.sub("", _LINE_END.sub("\n", text))
     marks = _MEANT_MARKS if _RIGHT_TO_LEFT.search(text) else _MARKS
-    while (new := _SELECTOR.sub("", _JOINER.sub("", marks.sub("", text)))) != text:
+    text = marks.sub("", text)
+    while _CONDITIONAL.search(text) and (new := _SELECTOR.sub("", _JOINER.sub("", text))) != text:
         text = new
     return text
 
@@ -64,8 +65,9 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _MEANT_MARKS = re.compile(f"[{_ALWAYS}]")
 _MARKS = re.compile(f"[{_ALWAYS}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
-_EMOJI = "\u203c-\u3299\U0001f000-\U0001faff"
+_EMOJI = "\u203c\u2049\u2122\u2139\u2190-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 _JOINED_SCRIPTS = "\u0600-\u109f\u1780-\u17ff\ufb50-\ufdff\ufe70-\ufefc"
+_CONDITIONAL = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e01ef]")
 _JOINER = re.compile(
     f"\u200d(?![{_EMOJI}{_JOINED_SCRIPTS}])|(?<![{_EMOJI}{_JOINED_SCRIPTS}\ufe0f])\u200d"
     f"|\u200c(?![{_JOINED_SCRIPTS}])|(?<![{_JOINED_SCRIPTS}])\u200c"

@@ -17,7 +17,7 @@ import numpy as np
 
 from hanlin.core.text.characters import to_traditional
 from hanlin.core.text.phrases import Replace, replacer
-from hanlin.core.text.protected import JOINT
+from hanlin.core.text.protected import JOINT, hide
 
 When = Literal["always", "simplified", "beside"]
 
@@ -78,7 +78,8 @@ def _lines() -> Iterator[tuple[str, str, str]]:
 
 def count_wording(texts: Sequence[str]) -> list[Counter[str]]:
     """How often each mainland term stands in each text, by its Traditional spelling. Only terms that are the mainland's
-    wherever they stand: 程序 and 質量 are said in Taiwan too."""
+    wherever they stand: 程序 and 質量 are said in Taiwan too. Code, addresses and paths don't count."""
+    texts = [hide(text, quotations=False)[0] for text in texts]
     marked = _marked()
     counts: list[Counter[str]] = [Counter() for _ in texts]
     for row, mark in zip(*(found.tolist() for found in _marks_in(texts))):

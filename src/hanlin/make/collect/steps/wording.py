@@ -18,7 +18,6 @@ from pydantic import Field
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.conversion import TaiwanConverter
 from hanlin.core.text.documents import Row
-from hanlin.core.text.protected import hide
 from hanlin.core.text.script import count_script
 from hanlin.core.text.wording import count_wording
 from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
@@ -66,7 +65,7 @@ def make(options: Wording, context: Context) -> RowStep:
 
 def _counts(rows: list[Row]) -> list[Counter[str]]:
     """Of all that the rows say outside of code."""
-    return count_wording([hide("\n".join(texts_of(row)), quotations=False)[0] for row in rows])
+    return count_wording(["\n".join(texts_of(row)) for row in rows])
 
 
 def _converted(rows: list[Row], converter: TaiwanConverter) -> list[Row]:
