@@ -16,6 +16,7 @@ from hanlin.make.collect.config import Collect
 from hanlin.make.collect.reading import dictionary, interface, poems
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.walk import plan, read_unit
+from hanlin.make.collect.reading.zhuyin import zhuyin_of
 
 
 def rows_of(folder, **options):
@@ -100,10 +101,10 @@ def test_the_dictionary(tmp_path):
     rows, _, reading = rows_of(tmp_path)
     texts = [unicodedata.normalize("NFC", row.text) for row in rows]
     assert texts == [
-        "軟體 (ruǎn tǐ): (Taiwan) software; (zoology) soft-bodied",
-        "垃圾 (lè sè): trash; refuse",
-        "綠 (lǜ): green; variant of 菉 (lù), written by somebody",
-        "一手交錢，一手交貨 (yī shǒu jiāo qián, yī shǒu jiāo huò): literally one hand pays (idiom)",
+        "軟體 (ㄖㄨㄢˇ ㄊㄧˇ, ruǎn tǐ): (Taiwan) software; (zoology) soft-bodied",
+        "垃圾 (ㄌㄜˋ ㄙㄜˋ, lè sè): trash; refuse",
+        "綠 (ㄌㄩˋ, lǜ): green; variant of 菉 (lù), written by somebody",
+        "一手交錢，一手交貨 (ㄧ ㄕㄡˇ ㄐㄧㄠ ㄑㄧㄢˊ ㄧ ㄕㄡˇ ㄐㄧㄠ ㄏㄨㄛˋ, yī shǒu jiāo qián, yī shǒu jiāo huò): literally one hand pays (idiom)",
         "",
     ]
     assert rows[1].notes["facts"]["measures"] == ["把 (ba\u030c)", "個 (ge\u0300)"]
@@ -122,6 +123,17 @@ def test_the_dictionary(tmp_path):
 )
 def test_tone_marks(digits, marks):
     assert unicodedata.normalize("NFC", dictionary.with_tones(digits)) == marks
+
+
+ZHUYIN = """tai2=ㄊㄞˊ wan1=ㄨㄢ zhu4=ㄓㄨˋ yin1=ㄧㄣ xue2=ㄒㄩㄝˊ nu:3=ㄋㄩˇ lu:e4=ㄌㄩㄝˋ qiong2=ㄑㄩㄥˊ weng1=ㄨㄥ er2=ㄦˊ
+de5=˙ㄉㄜ zhi1=ㄓ si1=ㄙ liu2=ㄌㄧㄡˊ gui1=ㄍㄨㄟ lun4=ㄌㄨㄣˋ dong1=ㄉㄨㄥ yun2=ㄩㄣˊ yuan2=ㄩㄢˊ yue4=ㄩㄝˋ o2=ㄛˊ you3=ㄧㄡˇ
+ya2=ㄧㄚˊ yong4=ㄩㄥˋ wei4=ㄨㄟˋ wen2=ㄨㄣˊ juan3=ㄐㄩㄢˇ xun2=ㄒㄩㄣˊ ri4=ㄖˋ r5=ㄦ yi1=ㄧ ying1=ㄧㄥ wu3=ㄨˇ Shi4=ㄕˋ"""
+
+
+def test_zhuyin():
+    pairs = [pair.split("=") for pair in ZHUYIN.split()]
+    assert zhuyin_of(" ".join(pinyin for pinyin, _ in pairs)) == " ".join(written for _, written in pairs)
+    assert [zhuyin_of(pinyin) for pinyin in ("K ge1", "xx5", "m2", "ge", "", "zhv4", "zho1")] == [""] * 7
 
 
 def test_damaged_dictionaries_and_bombs(tmp_path, monkeypatch):
@@ -164,7 +176,9 @@ def test_interface_strings(tmp_path):
     assert rows[0].group == "host" and rows[0].notes["facts"]["ask_en"]
     assert [row.notes["facts"]["ask_en"] for row in rows if row.text == "Host\n主機端"] == [False]
     (tmp_path / "notes.md").write_text("一份別的文件，不是介面的字串。", encoding="utf-8")
-    assert {row.type for row in rows_of(tmp_path, bad="skip")[0]} == {"document"}, "few pairs in a folder of other files"
+    assert {row.type for row in rows_of(tmp_path, bad="skip")[0]} == {"document"}, (
+        "few pairs in a folder of other files"
+    )
 
 
 def test_broken_interface_files(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.building.builder import Nothing, Source
-from hanlin.make.collect.building.entries import glosses_of, is_idiom
+from hanlin.make.collect.building.entries import glosses_of, heading_of, is_idiom
 
 TAKES = ("entry",)
 
@@ -29,7 +29,7 @@ def build(source: Source) -> Iterator[Row]:
     meaning = (
         f" {glosses[0]}" if len(glosses) == 1 else "\n" + "\n".join(f"{n}. {g}" for n, g in enumerate(glosses, start=1))
     )
-    reply = f"{facts['word']} ({facts['reading']}):{meaning}"
+    reply = f"{heading_of(source)}:{meaning}"
     if facts["measures"]:
         reply += f"\nMeasure word: {', '.join(facts['measures'])}"
     yield source.chat(source.pick(QUESTIONS).format(word=facts["word"]), reply)

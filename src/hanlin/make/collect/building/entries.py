@@ -43,6 +43,12 @@ def glosses_of(source: Source) -> list[str]:
     return told
 
 
+def heading_of(source: Source) -> str:
+    """The word with its reading: 軟體 (ㄖㄨㄢˇ ㄊㄧˇ, ruǎn tǐ)."""
+    facts = source.facts
+    return f"{facts['word']} ({', '.join(filter(None, (facts.get('zhuyin', ''), facts['reading'])))})"
+
+
 def is_idiom(glosses: list[str]) -> bool:
     return any(_IDIOM.search(gloss) for gloss in glosses)
 

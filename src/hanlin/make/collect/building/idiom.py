@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.building.builder import Nothing, Source
-from hanlin.make.collect.building.entries import glosses_of, is_idiom, only_its_own, without_marks
+from hanlin.make.collect.building.entries import glosses_of, heading_of, is_idiom, only_its_own, without_marks
 
 TAKES = ("entry",)
 
@@ -27,7 +27,7 @@ def build(source: Source) -> Iterator[Row]:
     glosses, facts = glosses_of(source), source.facts
     if not is_idiom(glosses):
         raise Nothing("not an idiom")
-    heading = f"{facts['word']} ({facts['reading']})"
+    heading = heading_of(source)
     told = "; ".join(map(without_marks, glosses))
     yield source.chat(source.pick(MEANINGS).format(word=facts["word"]), f"{heading}: {told}")
     own = only_its_own(source, [gloss for gloss in glosses if not gloss.startswith("literally")])

@@ -2,7 +2,7 @@
 
     軟體 软体 [ruan3 ti3] /(Tw) software/(zoology) soft-bodied/          https://cc-cedict.org/wiki/format:syntax
 
-A row's text is for people: tone marks instead of digits, 個|个[ge4] as 個 (gè), no abbreviations; the reading is
+A row's text is for people: 注音 and pinyin with tone marks, 個|个[ge4] as 個 (gè), no abbreviations; the reading is
 Taiwan's where the entry gives one. The parts stand in `notes["facts"]`.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.reader import Reading
+from hanlin.make.collect.reading.zhuyin import zhuyin_of
 
 MAX_BYTES = 2**27
 
@@ -111,8 +112,10 @@ def _row(entry: re.Match[str], row_id: str, common: Counter[str]) -> Row:
             glosses.append(for_people(gloss))
             own += [glosses[-1]] if common[gloss] == 1 else []
     facts: dict[str, Any] = {"word": traditional, "simplified": simplified, "reading": with_tones(reading)}
+    facts["zhuyin"] = zhuyin_of(reading)
     facts |= {"glosses": glosses, "measures": measures, "own": own}
-    text = f"{traditional} ({facts['reading']}): {'; '.join(glosses)}" if glosses else ""
+    read = ", ".join(filter(None, (facts["zhuyin"], facts["reading"])))
+    text = f"{traditional} ({read}): {'; '.join(glosses)}" if glosses else ""
     return Row(row_id, text, type="entry", group=traditional, notes={"facts": facts})
 
 
