@@ -160,7 +160,8 @@ def _files_alone(unit: Unit) -> Iterator[Unit]:
     if unit.reader:
         yield unit
     else:
-        yield from (replace(unit, files=(file,)) for file in unit.files)
+        alone = zip(unit.files, unit.stamps, strict=True)
+        yield from (replace(unit, files=(file,), stamps=(stamp,)) for file, stamp in alone)
 
 
 def _bytes(unit: Unit) -> int:
