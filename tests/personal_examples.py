@@ -43,7 +43,7 @@ FOUND = [
     ("name", "感謝【陳】小姐"),
     ("name", "【歐陽小明】先生"),
     ("name", "大家好，我是【陳大文】，請多指教"),
-    ("name", "茲收到【王小明】君房租"),
+    ("name", "茲證明【王小明】君，"),
     ("name", "上 訴 人　【林月娥】\n"),
 ]
 
@@ -69,6 +69,7 @@ LEFT_ALONE = [
     "127.0.0.1",
     "def read(line: int, other: str): return line=value",
     "conversion\n@pytest.mark.parametrize",
+    "何術謝君恩，蕭散喜君真有道",
     "我是高中生，君主立憲，諸君請看",
 ]
 

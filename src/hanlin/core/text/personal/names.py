@@ -23,7 +23,9 @@ _NOT_NAME_ENDS = frozenset(words("not_name_ends"))
 
 _GIVEN = f"(?:(?![{characters('not_in_names')}]){_HAN})"
 _SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{characters('surnames')}])"
-_ANY_SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{characters('surnames')}{characters('rare_surnames')}])"
+_RARER = characters("surnames") + characters("rare_surnames")
+_RARER_SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{_RARER}])"
+_ANY_SURNAME = f"(?:{'|'.join(words('compound_surnames'))}|[{_RARER}{characters('everyday_surnames')}])"
 _ROLES = words("roles")
 _LABELS = (*words("labels"), *_ROLES)
 _FORMAL = "|".join(words("formal_titles"))
@@ -37,7 +39,7 @@ _FOLLOWS = (
 
 # Colons and blanks are rarer than what labels begin with, so they are found first, then the label before them.
 _LABELLED = re.compile(rf"[:=|] ?(?P<name>{_ANY_SURNAME}{_HAN}{{1,2}}){_END}")
-_SPACED = re.compile(rf"(?: {{1,8}}| ?\n {{0,8}})(?P<name>{_ANY_SURNAME}{_GIVEN}{{1,2}}){_END}")
+_SPACED = re.compile(rf"(?: {{1,8}}| ?\n {{0,8}})(?P<name>{_RARER_SURNAME}{_GIVEN}{{1,2}}){_END}")
 _SELF = re.compile(rf"(?:我是|我叫|我名叫|本人|在下|敝人|名叫)(?P<name>{_SURNAME}{_GIVEN}{{2}})(?=[^\u4e00-\u9fff]|$)")
 _INLINE = re.compile(rf"[人告](?P<name>{_SURNAME}(?:{_GIVEN}{{2}}{_FOLLOWS}|{_GIVEN}(?=[,。;、:)\n])))")
 _NEXT_NAME = re.compile(rf" ?[、,及與和] ?(?P<name>{_SURNAME}{_GIVEN}{{1,2}}){_FOLLOWS}")
@@ -45,7 +47,9 @@ _FOREIGN = re.compile(
     r"(?:英文姓名|姓名|[Ff]ull [Nn]ame|[Cc]ardholder|[Pp]assenger)(?: ?[(][^()\n]{1,10}[)])? ?[:=] ?"
     r"(?P<name>[A-Z][A-Za-z'-]+(?:,? [A-Z][A-Za-z'-]*){1,3})"
 )
-_TITLE = re.compile(f"(?P<office>大法官)|(?P<formal>{_FORMAL})|(?P<short>君)(?![主臨王子權])|(?:{_JOBS})")
+_TITLE = re.compile(
+    f"(?P<office>大法官)|(?P<formal>{_FORMAL})|(?P<short>君)(?=[^\u4e00-\u9fff]|$|[之的等於])|(?:{_JOBS})"
+)
 """大法官 is written between surname and given name (林大法官子儀) and names an office in public."""
 
 
