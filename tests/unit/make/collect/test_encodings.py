@@ -10,7 +10,7 @@ import pytest
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.make.collect.config import Collect
-from hanlin.make.collect.reading import plain
+from hanlin.make.collect.reading import encoding, plain
 from hanlin.make.collect.reading.encoding import decode, lines_of
 from hanlin.make.collect.reading.reader import Reading
 
@@ -131,3 +131,18 @@ def test_damaged_files_are_text_or_refused():
             data[chance.randrange(len(data))] = chance.randrange(256)
         with contextlib.suppress(HanlinError):
             decode(bytes(data[: chance.randrange(len(data))]), "a.txt").text.encode("utf-8")
+
+
+def test_a_large_file_is_read_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(plain, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(plain, "_BLOCK_CHARS", 2000)
+    path = tmp_path / "a.txt"
+    path.write_bytes((LAW * 100).encode("cp950") + b"\xff\n" + LAW.encode("cp950"))
+    heard = Reading(Collect(passage_chars=500))
+    rows = list(plain.read(path, "a.txt", heard))
+    assert "".join(row.text for row in rows) == LAW * 101
+    assert [row.id for row in rows] == [f"a.txt#{number}" for number in range(1, len(rows) + 1)]
+    assert max(len(row.text) for row in rows) < 800
+    assert heard.num_notes == 1 and heard.notes[0].startswith("left out a.txt, line 401, byte ")
+    monkeypatch.setattr(encoding, "MAX_LINE_BYTES", 50)
+    assert "in one line" in list(plain.read(path, "a.txt", heard))[-1].reason

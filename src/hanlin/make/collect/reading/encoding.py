@@ -47,6 +47,9 @@ NAMES = {
 MAX_BROKEN_SHARE = 0.02
 """Share of a file's bytes whose lines may be left out."""
 
+MAX_LINE_BYTES = 64 * 2**20
+"""Of a file that is read line by line."""
+
 _BY_LINES = ("utf-8", "cp950", "big5hkscs", "gb18030", "cp949", "euc_jp", "cp932")
 """Encodings in which the byte 0x0A is always a line end."""
 
@@ -166,8 +169,11 @@ def lines_of(path: Path, place: str, wrong: Callable[[HanlinError, int], None]) 
         if encoding not in _BY_LINES and encoding != "utf-8-sig":
             yield from decode(file.read(), place).text.splitlines(keepends=True)
             return
-        offset = 0
-        for number, line in enumerate(file, start=1):
+        offset, number = 0, 0
+        while line := file.readline(MAX_LINE_BYTES):
+            number += 1
+            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                raise _endless(place, number)
             try:
                 yield line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode(encoding)
             except UnicodeDecodeError as error:
@@ -353,6 +359,15 @@ def _refused(
         f"{place}, {broken} is not {NAMES[encoding]}{more}.",
         "text in UTF-8, UTF-16, Big5 or GB18030",
         "iconv -f ENCODING -t UTF-8 FILE > converted.txt  (with the encoding the file was saved in)",
+        "src/hanlin/make/collect/README.md",
+    )
+
+
+def _endless(place: str, line: int) -> HanlinError:
+    return HanlinError(
+        f"{place}, line {line}: over {MAX_LINE_BYTES // 2**20} MiB in one line.",
+        "text in lines, at least one for each paragraph",
+        "break it into lines:  fold -s FILE > in_lines.txt",
         "src/hanlin/make/collect/README.md",
     )
 
