@@ -90,7 +90,9 @@ def test_cases_without_an_answer(name, text, reason):
 def test_words_are_defined_and_translated():
     row = entry("軟體", "(Taiwan) software", "variant of 軟件 (ruǎn jiàn)", own=("(Taiwan) software",))
     assert replies(built("define", row)) == ["軟體 (cí): (Taiwan) software"]
-    assert replies(built("translate_word", row)) == ["(Taiwan) software"], "a gloss with a note is no question"
+    assert replies(built("translate_word", row)) == ["software"], "a gloss with a note is no question"
+    with pytest.raises(Nothing, match="explained"):
+        built("translate_word", entry("某物", "a thing of which it takes more than eight words to tell"))
     row = entry("磁浮", "magnetic levitation", "maglev", own=("magnetic levitation",))
     there, back = built("translate_word", row)
     assert replies([there, back]) == ["magnetic levitation; maglev", "磁浮"]

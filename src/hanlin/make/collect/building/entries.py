@@ -8,6 +8,9 @@ from typing import Any
 
 from hanlin.make.collect.building.builder import Nothing, Source
 
+MOST_WORDS = 8
+"""A longer gloss explains and does not translate."""
+
 _POINTER = re.compile(
     r"\(?((an? )?(\w+ ){0,2}variant of|see( also)? |also |same as|abbreviation |equivalent (to|of)|used in|short for|"
     r"contraction of|one of the|Kangxi radical|Japanese for|classifier for|pronunciation of|erhua )",
@@ -58,11 +61,17 @@ def without_marks(gloss: str) -> str:
     return _IDIOM.sub("", gloss).strip()
 
 
+def translations(glosses: list[str]) -> list[str]:
+    """Glosses short enough to be translations, without their notes: Hindi (language) → Hindi."""
+    bare = (" ".join(_NOTE.sub("", gloss).split()) for gloss in glosses)
+    return list(dict.fromkeys(gloss for gloss in bare if 1 <= len(gloss.split()) <= MOST_WORDS))
+
+
 def only_its_own(source: Source, glosses: list[str]) -> list[str]:
     """Short glosses that no other entry of the dictionary has: asked for in English, the word is the reply."""
     facts: dict[str, Any] = source.facts
     own = set(facts.get("own") or [])
-    return [gloss for gloss in glosses if gloss in own and 1 <= len(gloss.split()) <= 8 and not _NOTE.search(gloss)]
+    return [gloss for gloss in glosses if gloss in own and len(gloss.split()) <= MOST_WORDS and not _NOTE.search(gloss)]
 
 
 @lru_cache(4096)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.building.builder import Nothing, Source
-from hanlin.make.collect.building.entries import glosses_of, is_idiom, only_its_own
+from hanlin.make.collect.building.entries import glosses_of, is_idiom, only_its_own, translations
 
 TAKES = ("entry",)
 
@@ -31,6 +31,8 @@ def build(source: Source) -> Iterator[Row]:
     glosses, word = glosses_of(source), source.facts["word"]
     if is_idiom(glosses) or len(word) < 2:
         raise Nothing("an idiom" if is_idiom(glosses) else "a single character")
-    yield source.chat(source.pick(TO_ENGLISH).format(word=word), "; ".join(glosses[:MOST_GLOSSES]))
+    if not (short := translations(glosses)):
+        raise Nothing("explained, not translated")
+    yield source.chat(source.pick(TO_ENGLISH).format(word=word), "; ".join(short[:MOST_GLOSSES]))
     if own := only_its_own(source, glosses[:1]):
         yield source.chat(source.pick(TO_CHINESE, "back").format(gloss=own[0]), word, "back")
