@@ -55,6 +55,11 @@ def test_time_left(seconds: float, expected: str) -> None:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
+        ({"event": "progress", "what": "near", "done": 3}, "   near 3"),
+        (
+            {"event": "progress", "what": "collect", "done": 1, "total": 2, "rows": 12_345},
+            "   collect 1/2, 12,345 rows",
+        ),
         ({"event": "heldout", "at": 0.5, "bpc": 4.2}, "   [ 50%] held-out: 4.20 bits per character"),
         ({"event": "heldout", "at": 0.5, "loss": 4.2}, "   [ 50%] held-out: loss 4.200"),
         ({"event": "heldout_replies", "at": 1.0, "loss": 2.0}, "   [100%] held-out replies: loss 2.000"),
@@ -158,3 +163,24 @@ def test_columns_of_full_width_characters() -> None:
 
 def test_a_model_can_not_write_to_the_terminal() -> None:
     assert one_line("a\n b\u3000c\x1b[2J\x07") == "a b c�[2J�"
+
+
+def test_the_funnel_of_a_corpus() -> None:
+    steps = [
+        {
+            "step": "read",
+            "rows_out": 1200,
+            "characters_out": 34_567,
+            "dropped": {"too short": [3, 9], "empty": [10, 0]},
+        },
+        {"step": "normalise", "rows_out": 1200, "characters_out": 2_500_000, "dropped": {}},
+    ]
+    counts = {"train": {"rows": 1_100, "characters": 10}, "heldout": {"rows": 90, "characters": 5}}
+    dropped = {"too short": 3, "empty": 10, "other\x1b kind": 10}
+    event = {"event": "funnel", "steps": steps, "splits": counts, "dropped": dropped}
+    assert describe(event).splitlines() == [
+        "   read       1,200 rows  34.6 k characters  −10 empty, −3 too short",
+        "   normalise  1,200 rows   2.5 M characters",
+        "   kept       1,190 rows      15 characters  −10 other� kind",
+        "              train 1,100, heldout 90",
+    ]

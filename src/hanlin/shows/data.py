@@ -98,9 +98,20 @@ def _corpus_files(path: str) -> Callable[[str], list[Path]] | None:
     folder = Path(path)
     if is_artifact(folder):
         open_artifact(folder, ("corpus",), verify=False)
-    elif not folder.is_dir() or not any(any(folder.glob(f"{split}*.parquet")) for split in SPLITS):
+    elif not folder.is_dir() or not _has_our_columns([file for s in SPLITS for file in folder.glob(f"{s}*.parquet")]):
         return None
     return lambda split: split_files(folder, split)  # type: ignore[arg-type]
+
+
+def _has_our_columns(files: list[Path]) -> bool:
+    """Whether these are files of a corpus: data sets of others have a train-00000.parquet too."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return bool(files) and {"id", "text", "messages", "reason"} <= set(pq.read_schema(files[0]).names)
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _pick_read(path: str, asked: Data) -> Picked:

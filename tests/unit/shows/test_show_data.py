@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from samples import assistant, system, user
 from toy import Answer, assert_four_lines, command
@@ -123,6 +125,23 @@ def test_files_that_are_no_corpus_yet(tmp_path: Path, command: Command) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
     assert_four_lines(command("show", "data", file, "split=heldout"), "nothing is held out")
     assert_four_lines(command("show", "data", file, "id=my.jsonl:99"), "no row with id")
+
+
+def test_a_data_set_of_others_is_no_corpus(tmp_path: Path, corpus: Path, command: Command) -> None:
+    """train-00000-of-00001.parquet with other columns is read as any file; one file of a corpus as its rows."""
+    table = pa.table({"text": ["別人的資料集，夠長了。"], "label": [1]})
+    pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
+    shown = command("show", "data", tmp_path)
+    assert ids_in(shown) == ["train-00000-of-00001.parquet:1"] and "別人的資料集" in shown.out
+    assert ids_in(command("show", "data", corpus / "rejected-00000.parquet", "n=1")) == ["dup-0"]
+
+
+def test_converted_rows_say_what_they_were() -> None:
+    long = "甲" * 300
+    row = Row(id="a", text=f"{long}軟體", notes={"original": f"{long}軟件", "facts": "乙" * 500})
+    text = "\n".join(lines_of(row, "", Look(80)))
+    assert re.search(r"^- ….*軟件$", text, re.MULTILINE) and re.search(r"^\+ ….*軟體$", text, re.MULTILINE)
+    assert 100 < text.count("乙") < 130 and "original" not in text
 
 
 def test_a_corpus_of_the_room_itself(tmp_path: Path, command: Command) -> None:
