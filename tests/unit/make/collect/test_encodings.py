@@ -11,7 +11,7 @@ import pytest
 from hanlin.core.run.errors import HanlinError
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.reading import encoding, plain
-from hanlin.make.collect.reading.encoding import decode, lines_of
+from hanlin.make.collect.reading.encoding import decode, encoding_of, lines_of
 from hanlin.make.collect.reading.reader import Reading
 
 LAW = (
@@ -115,10 +115,10 @@ def test_lines_of_a_large_file(tmp_path, encoding):
     path.write_bytes((LAW * 2000).encode(encoding))
     wrong: list[str] = []
     heard = lambda error, number: wrong.append(error.what)  # noqa: E731
-    assert "".join(lines_of(path, "a.csv", heard)) == LAW * 2000 and not wrong
+    assert "".join(lines_of(path, "a.csv", encoding_of(path, "a.csv"), heard)) == LAW * 2000 and not wrong
     if encoding in ("cp950", "utf-8"):
         path.write_bytes(path.read_bytes() + b"\xff\n")
-        assert "".join(lines_of(path, "a.csv", heard)) == LAW * 2000
+        assert "".join(lines_of(path, "a.csv", encoding_of(path, "a.csv"), heard)) == LAW * 2000
         assert wrong[0].startswith("a.csv, line 8001, byte ") and "(0xff) is not" in wrong[0]
 
 
@@ -143,6 +143,7 @@ def test_a_large_file_is_read_in_blocks(tmp_path, monkeypatch):
     assert "".join(row.text for row in rows) == LAW * 101
     assert [row.id for row in rows] == [f"a.txt#{number}" for number in range(1, len(rows) + 1)]
     assert max(len(row.text) for row in rows) < 800
-    assert heard.num_notes == 1 and heard.notes[0].startswith("left out a.txt, line 401, byte ")
+    assert heard.notes[0] == "a.txt: read as Big5 (cp950), not UTF-8." and heard.num_notes == 2
+    assert heard.notes[1].startswith("left out a.txt, line 401, byte ")
     monkeypatch.setattr(encoding, "MAX_LINE_BYTES", 50)
     assert "in one line" in list(plain.read(path, "a.txt", heard))[-1].reason

@@ -116,7 +116,7 @@ class Decoded:
     @property
     def remark(self) -> str:
         """What people should know about how the file was read; "" for plain UTF-8."""
-        parts = [] if self.encoding in ("utf-8", "utf-8-sig") else [f"read as {NAMES[self.encoding]}, not UTF-8"]
+        parts = [said] if (said := remark_on(self.encoding)) else []
         if self.broken:
             parts.append(f"left out {_places(self.broken)}: not {NAMES[self.encoding]}")
         return "; ".join(parts)
@@ -157,15 +157,19 @@ def detect(data: bytes, place: str) -> str:
     return best.encoding
 
 
-def lines_of(path: Path, place: str, wrong: Callable[[HanlinError, int], None]) -> Iterator[str]:
-    """The lines of a large file with their ends, decoded one by one. `wrong` is told of those that are not text in the
-    encoding of the file's beginning, with their number. Raises HanlinError where that is none."""
+def encoding_of(path: Path, place: str) -> str:
+    """The encoding of a large file, by its beginning. Raises HanlinError as `detect` does."""
     with path.open("rb") as file:
         head = file.read(_SAMPLE_BYTES)
-        if len(head) == _SAMPLE_BYTES:
-            head = head[: head.rfind(b"\n") + 1] or head
-        encoding = detect(head, place)
-        file.seek(0)
+    if len(head) == _SAMPLE_BYTES:
+        head = head[: head.rfind(b"\n") + 1] or head
+    return detect(head, place)
+
+
+def lines_of(path: Path, place: str, encoding: str, wrong: Callable[[HanlinError, int], None]) -> Iterator[str]:
+    """The lines of a large file with their ends, decoded one by one. `wrong` is told of those that are not text in the
+    encoding, with their number. Raises HanlinError for a line without end."""
+    with path.open("rb") as file:
         if encoding not in _BY_LINES and encoding != "utf-8-sig":
             yield from decode(file.read(), place).text.splitlines(keepends=True)
             return
@@ -180,6 +184,10 @@ def lines_of(path: Path, place: str, wrong: Callable[[HanlinError, int], None]) 
                 broken = Broken(number, offset + error.start, line[error.start])
                 wrong(_refused(place, broken, encoding, ", as the file's beginning is"), number)
             offset += len(line)
+
+
+def remark_on(encoding: str) -> str:
+    return "" if encoding in ("utf-8", "utf-8-sig") else f"read as {NAMES[encoding]}, not UTF-8"
 
 
 def not_text(place: str, data: bytes, error: UnicodeDecodeError, expected: str) -> HanlinError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.reading.encoding import decode, lines_of
+from hanlin.make.collect.reading.encoding import decode, encoding_of, lines_of, remark_on
 from hanlin.make.collect.reading.passages import cut
 from hanlin.make.collect.reading.reader import Reading
 
@@ -37,7 +37,10 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
 
 def _large(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     """The same passages but where blocks meet. Lines that are not text are left out, each with a note."""
-    lines = lines_of(path, name, lambda error, _: reading.note(f"left out {error.what}"))
+    encoding = encoding_of(path, name)
+    if said := remark_on(encoding):
+        reading.note(f"{name}: {said}.")
+    lines = lines_of(path, name, encoding, lambda error, _: reading.note(f"left out {error.what}"))
     number = 0
     for block in _blocks(lines):
         for passage in cut(block.replace("\r\n", "\n"), reading.config.passage_chars):

@@ -15,7 +15,7 @@ from typing import Any
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import SCHEMA as CORPUS_SCHEMA
 from hanlin.core.text.documents import Row, read_file
-from hanlin.make.collect.reading.encoding import lines_of
+from hanlin.make.collect.reading.encoding import encoding_of, lines_of, remark_on
 from hanlin.make.collect.reading.layouts import SCHEMAS, row_from
 from hanlin.make.collect.reading.library import parsing
 from hanlin.make.collect.reading.reader import Reading
@@ -46,7 +46,10 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
 def _separated(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     csv.field_size_limit(MAX_CELL_CHARS)
     broken: list[Row] = []
-    text = lines_of(path, name, lambda error, number: broken.append(reading.wrong(error, f"{name}:{number}")))
+    encoding = encoding_of(path, name)
+    if said := remark_on(encoding):
+        reading.note(f"{name}: {said}.")
+    text = lines_of(path, name, encoding, lambda error, number: broken.append(reading.wrong(error, f"{name}:{number}")))
     lines = _Lines(text)
     reader = csv.reader(lines, delimiter="\t" if name.lower().endswith(".tsv") else lines.delimiter(), strict=True)
     table = _records(reader, name)
