@@ -103,7 +103,7 @@ def _refuse_empty(rows: Sequence[Row], data: Artifact) -> None:
     if not rows:
         raise HanlinError(
             f"{data.path} has no conversations.",
-            "rows with messages",
+            "conversations; preferences are none",
             "hanlin collect sources=my.jsonl rows=chat",
             "src/hanlin/shape/finetune/README.md",
         )
