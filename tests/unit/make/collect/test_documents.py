@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import zipfile
+from datetime import datetime
 
 import document_files
 import pytest
@@ -71,6 +72,23 @@ def test_word(tmp_path):
     ]
 
 
+def test_word_with_tracked_changes_and_content_controls(tmp_path):
+    import docx
+    from lxml import etree
+
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    document = docx.Document()
+    for block in (
+        "<w:p><w:r><w:t>原文</w:t></w:r><w:ins><w:r><w:t>加上的</w:t></w:r></w:ins>"
+        "<w:del><w:r><w:delText>刪去的</w:delText></w:r></w:del></w:p>",
+        "<w:sdt><w:sdtContent><w:p><w:r><w:t>控制項裡的</w:t><w:br/><w:t>下一行</w:t></w:r></w:p></w:sdtContent></w:sdt>",
+    ):
+        element = etree.fromstring(f"<w:x {space}>{block}</w:x>")[0]
+        document.element.body.insert(-1, docx.oxml.parse_xml(etree.tostring(element)))
+    document.save(tmp_path / "a.docx")
+    assert text_of(tmp_path / "a.docx") == "原文加上的\n控制項裡的\n下一行"
+
+
 def test_slides(tmp_path):
     expected = "年度報告\n第一點\n第二點\n先說明去年的情形。\n\n數字\n季 | 件數\n一 | 120"
     assert text_of(document_files.pptx(tmp_path / "a.pptx")) == expected
@@ -78,13 +96,13 @@ def test_slides(tmp_path):
 
 def test_a_workbook_is_documents_or_rows(tmp_path):
     sheets = {
-        "清單": [["姓名", "數量", None], ["甲", 3, 1.0], [None, None, None], ["乙", 2.5, "x"]],
+        "清單": [["姓名", "數量", None], ["甲", 3, 1.0], [None, None, None], ["乙", 2.5, datetime(2024, 5, 1)]],
         "資料": [["text", "year"], ["一份文件", 2001], [None, None], ["另一份", None]],
         "空": [],
     }
     rows, _ = read(document_files.xlsx(tmp_path / "a.xlsx", sheets))
     assert [(row.id, row.text, row.year) for row in rows] == [
-        ("a.xlsx#清單", "姓名 | 數量\n甲 | 3 | 1\n乙 | 2.5 | x", None),
+        ("a.xlsx#清單", "姓名 | 數量\n甲 | 3 | 1\n乙 | 2.5 | 2024-05-01", None),
         ("a.xlsx#資料:2", "一份文件", 2001),
         ("a.xlsx#資料:4", "另一份", None),
     ]
@@ -98,6 +116,15 @@ def test_a_book_in_the_order_of_its_spine(tmp_path):
     }
     text = text_of(document_files.epub(tmp_path / "a.epub", pages))
     assert text == "一本書\n\n第一回\n話說天下大勢，分久必合。\n換行\n之後 粗體\n\n第二回\n甲乙丙"
+
+
+@pytest.mark.parametrize("algorithm, is_read", [("http://www.idpf.org/2008/embedding", True), ("aes128-cbc", False)])
+def test_books_with_hidden_fonts_are_read_and_locked_ones_not(tmp_path, algorithm, is_read):
+    path = document_files.epub(tmp_path / "a.epub", {"c1": "<p>一段文字</p>"})
+    with zipfile.ZipFile(path, "a") as book:
+        book.writestr("META-INF/encryption.xml", f'<e><enc:EncryptionMethod Algorithm="{algorithm}"/></e>')
+    [row], _ = read(path)
+    assert row.reason == ("" if is_read else "unreadable: encrypted (its rights are managed)")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp950", "utf-16"])

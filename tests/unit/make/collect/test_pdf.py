@@ -50,6 +50,30 @@ def test_garbled_pages_and_pictures_are_set_aside_one_by_one(tmp_path):
 
 
 @needs_font
+def test_a_short_page_among_garbled_ones_is_not_believed(tmp_path):
+    path = document_files.garbled_pdf(tmp_path / "a.pdf", [["某某年報"], *PAGES[:2]])
+    rows, _ = read(path)
+    assert rows[0].reason == "garbled page: page 1, too short to tell, and most pages are garbled"
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize(
+    "second, chosen, reason",
+    [
+        (PARAGRAPHS[1], "", "two engines read different characters"),
+        ("".join(PARAGRAPHS[:2]), "".join(PARAGRAPHS[:2]), ""),
+        ("", "".join(PARAGRAPHS[:2]), ""),
+    ],
+)
+def test_two_readings_of_a_page_are_compared(tmp_path, monkeypatch, second, chosen, reason):
+    monkeypatch.setattr(pdf._Second, "text", lambda self, index: second)
+    path = document_files.pdf(tmp_path / "a.pdf", [wrapped(PARAGRAPHS[0]) if reason else PAGES[0]])
+    [row], _ = read(path)
+    assert reason in row.reason and bool(reason) == bool(row.reason)
+    assert reason or row.text.replace("　", "").replace("\n", "") == chosen
+
+
+@needs_font
 def test_good_and_garbled_pages_in_one_file(tmp_path):
     import pypdf
 

@@ -21,6 +21,7 @@ from hanlin.make.collect.reading.unpacking import Broken
 SUFFIXES = (".epub",)
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
+_FONT_ALGORITHMS = {b"http://www.idpf.org/2008/embedding", b"http://ns.adobe.com/pdf/enc#RC"}
 _BLOCKS = (
     "p",
     "h1",
@@ -49,7 +50,7 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     needs("lxml.html", "documents", "EPUB books")
     try:
         with open_zip(path) as archive, parsing():
-            if _ENCRYPTION in archive.namelist() and b"obfuscation" not in archive.read(_ENCRYPTION):
+            if _ENCRYPTION in archive.namelist() and _is_locked(archive.read(_ENCRYPTION)):
                 raise Broken("encrypted (its rights are managed)")
             text = _book(archive, name, reading)
     except Broken as error:
@@ -59,6 +60,11 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
         yield from reading.documents(name, text, type="book")
     else:
         yield reading.unreadable(name, "no text on any page")
+
+
+def _is_locked(encryption: bytes) -> bool:
+    """Whether more than fonts is encrypted: those two ways keep fonts from being taken out, and hide no text."""
+    return not set(re.findall(rb"""EncryptionMethod[^>]*Algorithm=["']([^"']+)""", encryption)) <= _FONT_ALGORITHMS
 
 
 def _book(archive: zipfile.ZipFile, name: str, reading: Reading) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, time
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ SUFFIXES = (".docx", ".pptx", ".xlsx", ".xlsm")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Office wraps a file with a password in this older container; the formats before 2007 begin so, too."""
 
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _MAX_SHEET_CHARS = 50_000_000
 
 
@@ -55,15 +58,37 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
 def _word(path: Path) -> str:
     import docx
     from docx.table import Table
+    from docx.text.paragraph import Paragraph
 
+    document = docx.Document(str(path))
     parts = []
-    for block in docx.Document(str(path)).iter_inner_content():
-        if isinstance(block, Table):
-            parts.append("\n".join(_word_row(row) for row in block.rows))
-        elif block.text.strip():
-            heading = (block.style.name or "").startswith(("Heading", "Title")) if block.style is not None else False
-            parts.append(("\n" if heading and parts else "") + block.text.strip())
+    for element in _blocks(document.element.body):
+        if element.tag == f"{_W}tbl":
+            parts.append("\n".join(_word_row(row) for row in Table(element, document).rows))
+        elif text := _paragraph(element):
+            style = Paragraph(element, document._body).style
+            is_heading = style is not None and (style.name or "").startswith(("Heading", "Title"))
+            parts.append(("\n" if is_heading and parts else "") + text)
     return "\n".join(parts).strip()
+
+
+def _blocks(element: Any) -> Iterator[Any]:
+    """Paragraphs and tables, also those in content controls and tracked insertions."""
+    for child in element:
+        if child.tag in (f"{_W}p", f"{_W}tbl"):
+            yield child
+        elif child.tag in (f"{_W}sdt", f"{_W}sdtContent", f"{_W}ins", f"{_W}customXml"):
+            yield from _blocks(child)
+
+
+def _paragraph(element: Any) -> str:
+    """What is seen of a paragraph: insertions as accepted, deletions as gone, and a text box once."""
+    parts = []
+    for node in element.iter(f"{_W}t", f"{_W}tab", f"{_W}br", f"{_W}cr"):
+        if any(above.tag == f"{_MC}Fallback" for above in node.iterancestors()):
+            continue
+        parts.append(node.text or "" if node.tag == f"{_W}t" else "\t" if node.tag == f"{_W}tab" else "\n")
+    return "".join(parts).strip()
 
 
 def _word_row(row: Any) -> str:
@@ -157,4 +182,6 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
+    if isinstance(value, datetime) and value.time() == time():
+        value = value.date()
     return " ".join(str(value).split()) if not isinstance(value, str) else value.strip()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ _MAX_PIXELS = 25_000_000
 _MAX_CONTENT_BYTES = 4 * 2**20
 """A page with more drawing orders than this is left to PDFium alone: pypdf would take minutes."""
 
+_TELLING_CHARS = 120
 _DOUBTED_AGREEMENT = 0.6
 """Where two engines have fewer characters in common than this, neither can be believed fully."""
 
@@ -52,7 +53,7 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     if options.ocr == "always":
         needs("rapidocr", "ocr", "Pages' pictures")
     try:
-        pages = list(_pages(path, options))
+        pages = _doubted(list(_pages(path, options)))
     except Broken as error:
         yield reading.unreadable(name, str(error))
         return
@@ -66,6 +67,21 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
         yield Row(id=f"{name}#p{page.number}", text=page.garbled, type="document", group=name, reason=page.aside)
     if not any(page.text or page.aside for page in pages):
         yield reading.unreadable(name, "no text on any page" if pages else "no pages")
+
+
+def _doubted(pages: list[Page]) -> list[Page]:
+    """Where most pages are garbled, those too short to tell are not believed."""
+    if 2 * sum(page.aside.startswith("garbled") for page in pages) <= sum(
+        bool(page.text or page.aside) for page in pages
+    ):
+        return pages
+    why = "too short to tell, and most pages are garbled"
+    return [
+        replace(page, text="", garbled=page.text, aside=f"garbled page: page {page.number}, {why}")
+        if page.by == "text" and 0 < len("".join(page.text.split())) < _TELLING_CHARS
+        else page
+        for page in pages
+    ]
 
 
 def _documents(name: str, pages: list[Page], reading: Reading) -> Iterator[Row]:
