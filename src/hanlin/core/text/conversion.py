@@ -9,8 +9,11 @@ The characters follow what is written every day and in laws today: 台 (not 臺)
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from hanlin.core.text.characters import to_traditional
 from hanlin.core.text.phrases import Replace, opencc_replacer, replacer
@@ -18,8 +21,11 @@ from hanlin.core.text.protected import JOINT, hide, show
 from hanlin.core.text.script import count_script, script_of, simplified_only
 from hanlin.core.text.wording import When, is_about_computing, terms_said
 
-Route = tuple[bool, bool]
-"""How a line is converted: (is it Simplified, is it about computing)."""
+Route = Literal["as it is", "words", "Simplified", "Simplified, on computing"]
+"""What is done to a sentence."""
+
+_SENTENCE = re.compile(r"[^。！？\n]*[。！？\n]+|[^。！？\n]+")
+_KANA = re.compile(r"[\u3041-\u30fa]")
 
 
 def to_taiwan(text: str) -> str:
@@ -55,57 +61,63 @@ class TaiwanConverter:
         return [show(skeleton, spans) for skeleton, (_, spans) in zip(skeletons, hidden, strict=True)]
 
     def _convert_skeletons(self, texts: list[str]) -> list[str]:
-        """Texts are sorted into routes, whole or line by line; those of one route are converted together."""
-        lines = [self._routed(text, computing) for text, computing in zip(texts, is_about_computing(texts))]
+        """Texts are sorted into routes, whole or by sentences; those of one route are converted together."""
+        computing = is_about_computing(texts) if self._words else [False] * len(texts)
+        parts = [self._routed(text, topic) for text, topic in zip(texts, computing, strict=True)]
         routes: dict[Route, list[str]] = {}
-        for parts in lines:
-            for route, line in parts:
-                routes.setdefault(route, []).append(line)
+        for route, part in itertools.chain.from_iterable(parts):
+            routes.setdefault(route, []).append(part)
         converted = {
-            route: iter(self._convert_along(route, JOINT.join(parts)).split(JOINT)) for route, parts in routes.items()
+            route: iter(self._convert_along(route, JOINT.join(several)).split(JOINT))
+            for route, several in routes.items()
         }
-        return ["\n".join(next(converted[route]) for route, _ in parts) for parts in lines]
+        return ["".join(next(converted[route]) for route, _ in several) for several in parts]
 
     def _routed(self, text: str, computing: bool) -> list[tuple[Route, str]]:
-        """The text as one part, or by lines where they differ: some Simplified among others, some about computing."""
+        """The text as one part, or by sentences where they differ: Simplified among others, on computing, Japanese."""
         count = count_script(text)
         simplified = self._simplified or count.script == "Hans"
-        whole = simplified or not count.simplified
-        if whole and not (computing and self._words):
-            return [((simplified, False), text)]
-        parts = text.split("\n")
-        about = is_about_computing(parts) if computing and self._words else [False] * len(parts)
-        if whole:
-            return [((simplified, topic), part) for topic, part in zip(about, parts)]
-        return [
-            ((script_of(part) == "Hans", topic), part if script_of(part) == "Hans" else _mended(part))
-            for topic, part in zip(about, parts)
-        ]
+        if not simplified and not count.simplified:
+            return [("words", text)]
+        if simplified and not computing and not _KANA.search(text):
+            return [("Simplified", text)]
+        sentences = _SENTENCE.findall(text)
+        about = is_about_computing(sentences) if simplified and computing else [False] * len(sentences)
+        return [self._sentence(sentence, simplified, topic) for sentence, topic in zip(sentences, about)]
+
+    def _sentence(self, sentence: str, simplified: bool, computing: bool) -> tuple[Route, str]:
+        if _KANA.search(sentence):
+            return "as it is", sentence
+        if simplified or script_of(sentence) == "Hans":
+            return ("Simplified, on computing" if computing else "Simplified"), sentence
+        return "words", _mended(sentence)
 
     def _convert_along(self, route: Route, text: str) -> str:
-        simplified, computing = route
-        if simplified:
+        if route == "as it is":
+            return text
+        if route != "words":
             text = to_traditional(text)
-        return _terms(simplified, computing)(text) if self._words else text
+        return _terms(route)(text) if self._words else text
 
 
-def _mended(line: str) -> str:
-    """A Traditional line with each character that only Simplified Chinese uses replaced, and no other."""
-    converted = to_traditional(line)
-    if len(converted) != len(line):
-        return line
+def _mended(sentence: str) -> str:
+    """A Traditional sentence with each character that only Simplified Chinese uses replaced, and no other."""
+    if not count_script(sentence).simplified:
+        return sentence
     only = simplified_only()
-    return "".join(after if before in only else before for before, after in zip(line, converted))
+    return "".join(
+        after if before in only else before for before, after in zip(sentence, to_traditional(sentence), strict=True)
+    )
 
 
 @lru_cache
-def _terms(simplified: bool, computing: bool) -> Replace:
-    when: list[When] = ["always"]
-    if simplified:
-        when.append("simplified")
-    if computing:
-        when.append("beside")
-    return replacer(terms_said(when))
+def _terms(route: Route) -> Replace:
+    when: dict[Route, tuple[When, ...]] = {
+        "words": ("always",),
+        "Simplified": ("always", "simplified"),
+        "Simplified, on computing": ("always", "simplified", "beside"),
+    }
+    return replacer(terms_said(when[route]))
 
 
 @lru_cache(maxsize=1)
