@@ -77,7 +77,8 @@ def main() -> None:
             result[name] = figures
     for name in PEERS:
         if result[name]["seconds"] and result["hanlin"]["seconds"]:
-            result[f"times_{name}"] = round(result[name]["seconds"] / result["hanlin"]["seconds"], 2)
+            for unit in ("seconds", "cpu_seconds"):
+                result[f"{unit}_{name}_over_hanlin"] = round(result[name][unit] / result["hanlin"][unit], 2)
     print(json.dumps(result))
 
 
@@ -166,7 +167,7 @@ def environment(name: str, packages: Sequence[str], without_closure: Sequence[st
 
 
 def measure(name: str, python: Path | str | None, work: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """({seconds, peak_gigabytes}, {row's id: cluster})."""
+    """({seconds, cpu_seconds, peak_gigabytes}, {row's id: cluster})."""
     out = work / name
     if isinstance(python, str):
         return {"seconds": None, "missing": python}, None
@@ -186,44 +187,42 @@ def measure(name: str, python: Path | str | None, work: Path) -> tuple[dict[str,
         command = [str(python), deduplicators.__file__, name, str(folder), str(out), *numbers]
         out.mkdir()
     began = time.perf_counter()
-    peak = run_watched(command, work / f"{name}.log")
+    watched = run_watched(command, work / f"{name}.log")
     seconds = time.perf_counter() - began
-    if peak is None:
+    if watched is None:
         lines = (work / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return {"seconds": None, "missing": " ".join(lines[-4:])[:400] or "it failed"}, None
-    figures = {"seconds": round(seconds, 1), "peak_gigabytes": round(peak / 1e9, 2)}
-    clusters = (
-        ours(out, work / "rows") if python is None else json.loads((out / "clusters.json").read_text(encoding="utf-8"))
-    )
+    figures = {
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(watched[0], 1),
+        "peak_gigabytes": round(watched[1] / 1e9, 2),
+    }
+    found = out / "clusters.json"
+    clusters = ours(out, work / "rows") if python is None else json.loads(found.read_text(encoding="utf-8"))
     shutil.rmtree(out, ignore_errors=True)
     return figures, clusters
 
 
-def run_watched(command: Sequence[str], log: Path) -> int | None:
-    """The most bytes that the command and its processes held at once, looked at four times a second; None where
-    it fails."""
+def run_watched(command: Sequence[str], log: Path) -> tuple[float, int] | None:
+    """(seconds of computing, most bytes held at once) of the command and its processes, looked at four times a second;
+    None where it fails."""
     import psutil
 
-    peak = 0
+    peak, computing = 0, {}
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         watched = psutil.Process(process.pid)
         while process.poll() is None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                peak = max(peak, sum(_held(child) for child in [watched, *watched.children(recursive=True)]))
+            held = 0
+            with contextlib.suppress(psutil.Error):
+                for child in [watched, *watched.children(recursive=True)]:
+                    times, memory = child.cpu_times(), child.memory_info()
+                    computing[child.pid] = times.user + times.system
+                    # What a fork shares with its parent is counted once.
+                    held += memory.rss - getattr(memory, "shared", 0)
+            peak = max(peak, held)
             time.sleep(0.25)
-    return peak if process.returncode == 0 else None
-
-
-def _held(process: Any) -> int:
-    """Memory of a process that no other one shares with it; what a fork shares would be counted twice otherwise."""
-    import psutil
-
-    try:
-        memory = process.memory_info()
-        return memory.rss - getattr(memory, "shared", 0)
-    except psutil.Error:
-        return 0
+    return (sum(computing.values()), peak) if process.returncode == 0 else None
 
 
 def ours(out: Path, folder: Path) -> dict[str, Any]:

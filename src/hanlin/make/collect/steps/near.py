@@ -8,7 +8,7 @@ be linked to the kept one through others; its reason names its own similarity to
 Five characters suit running text of any language: one changed character touches five n-grams. A poem of 56 characters
 with one other character has a similarity of 47/57 = 0.82. For texts of a line or two take ngram=3.
 
-Memory: num_perm × 4 bytes a row (128 places: 0.5 GB a million rows) and 30 bytes a row besides; with verify=exact, 4
+Memory: num_perm × 4 bytes a row (128 places: 0.5 GB a million rows) and about 100 bytes a row besides; with verify=exact, 4
 bytes for each different n-gram of the rows that share a band.
 """
 
