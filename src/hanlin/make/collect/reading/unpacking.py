@@ -14,6 +14,7 @@ import lzma
 import struct
 import tarfile
 import tempfile
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -156,18 +157,22 @@ class Unpacked(io.RawIOBase):
 
 @contextmanager
 def scratch_file(reading: Reading, name: str) -> Iterator[Path]:
-    """A place for one file, gone afterwards. Its name keeps the suffix alone, in letters and digits."""
-    if reading.scratch is not None:
-        reading.scratch.mkdir(parents=True, exist_ok=True)
+    """A place for one new file, gone afterwards. Its name keeps the suffix alone, in letters and digits."""
+    folder = reading.scratch or Path(tempfile.gettempdir())
+    folder.mkdir(parents=True, exist_ok=True)
     suffix = Path(name).suffix
     safe = suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= 10 else ""
-    with tempfile.TemporaryDirectory(dir=reading.scratch, prefix="unpacked-") as folder:
-        yield Path(folder) / f"file{safe}"
+    # Not created here: ext4 writes a file that was emptied and filled again to the disk at once, 4 ms each.
+    path = folder / f"unpacked-{uuid.uuid4().hex}{safe}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def copy_out(stream: Any, target: Path, allowance: Allowance | None = None) -> None:
-    """The rest of the stream into a file; counted where the stream doesn't count itself."""
-    with target.open("wb") as file:
+    """The rest of the stream into a new file; counted where the stream doesn't count itself."""
+    with target.open("xb") as file:
         while True:
             with damage():
                 block = stream.read(BLOCK_BYTES)

@@ -46,6 +46,11 @@ _DISAMBIGUATION = re.compile(
     r"disambig.*|dab|hndis|geodis|消歧[義义].*|多[義义](?:頁|页)?|歧[義义]|letter-?numbercombdisambig|schooldis|人名消歧[義义]",
     re.IGNORECASE,
 )
+_UNREAD = re.compile(
+    r"<ref\b[^<>]*/>|<(ref|gallery|timeline|score|templatestyles)\b[^<>]*(?<!/)>.*?</\1\s*>|<!--.*?-->",
+    re.DOTALL | re.IGNORECASE,
+)
+"""Half of an article's markup is in its references: what is dropped anyway needs no parsing."""
 _SWITCH = re.compile(r"__[A-Z]{3,20}__|__(?:目錄|目录|無目錄|无目录)__")
 _QUOTES = re.compile("'{2,}")
 _EMPTY_BRACKETS = re.compile(r"[（(][\s，、；：,;:]*[）)]")
@@ -79,7 +84,7 @@ def plain_text(wikitext: str) -> Plain:
         raise Unparsable(f"over {MAX_CHARS:,} characters")
     if (open_places := _open_places(wikitext)) * len(wikitext) > MAX_STEPS:
         raise Unparsable(f"{open_places:,} places of markup are opened and never closed")
-    resolved, rules = resolve(wikitext)
+    resolved, rules = resolve(_UNREAD.sub("", wikitext))
     page = _Page()
     try:
         tree = mwparserfromhell.parse(resolved, skip_style_tags=True)
