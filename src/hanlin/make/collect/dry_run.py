@@ -34,8 +34,8 @@ NUM_CHANGED = 5
 
 @dataclass
 class Sample:
-    """What was read of one source. share: of the source, as far as can be told from its files' sizes; seconds: it
-    took."""
+    """What was read of one source. share: of the source, as far as can be told from its files' sizes; seconds: it took,
+    opening_seconds of them until the first row."""
 
     source: Source
     readers: dict[str, int]
@@ -43,6 +43,7 @@ class Sample:
     characters: int = 0
     share: float = 0.0
     seconds: float = 0.0
+    opening_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
 
@@ -137,6 +138,7 @@ def _read(config: Collect, source: Source, units: Sequence[Unit], folder: Path, 
             # As the first source: the room numbers the rows of the others itself.
             rows = read_unit(replace(unit, source=0), source, reading)
             for row in islice(rows, most - sample.rows):
+                sample.opening_seconds = sample.opening_seconds or time.perf_counter() - begun
                 writer.add(row)
                 sample.rows += 1
                 sample.characters += row.characters
@@ -245,7 +247,9 @@ def _whole(config: Collect, samples: Sequence[Sample], step_seconds: float) -> d
         times = 1 / sample.share if sample.share else 1.0
         total["rows"] += sample.rows * times
         total["characters"] += sample.characters * times
-        total["seconds"] += (sample.seconds + step_seconds * sample.characters / characters) * times
+        own = sample.seconds - sample.opening_seconds
+        total["seconds"] += (own + step_seconds * sample.characters / characters) * times
     if config.limit is not None and total["rows"] > config.limit:
         total = {name: value * config.limit / total["rows"] for name, value in total.items()}
+    total["seconds"] += sum(sample.opening_seconds for sample in samples)
     return total
