@@ -80,7 +80,7 @@ def prepare(options: Near, context: Context, emit: Emit) -> None:
     survey = NearDuplicates(options, context)
     for number, rows in enumerate(in_shards(others.rows_of(context, "against"))):
         write_findings(context.work / f"against-{number:05d}.npz", survey.look(rows))
-        emit("progress", done=number, total=number + 1, what="near: against")
+        emit("progress", done=number + 1, total=number + 1, what="near: against")
 
 
 class NearDuplicates(Survey):
