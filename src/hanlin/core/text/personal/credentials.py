@@ -19,19 +19,19 @@ CREDENTIALS: dict[str, str] = {
     "aws_key": r"(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])",
     "github_token": r"(?:gh[pousr]_[0-9A-Za-z]{36,255}|github_pat_[0-9A-Za-z_]{60,255})",
     "gitlab_token": r"glpat-[0-9A-Za-z_-]{20,64}",
-    "google_key": r"AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])|GOCSPX-[0-9A-Za-z_-]{28}|ya29\.[0-9A-Za-z_-]{30,}",
-    "slack_token": r"xox[abeoprs]-(?:[0-9A-Za-z]+-){1,6}[0-9A-Za-z]{10,}|https://hooks\.slack\.com/services/T[0-9A-Z]+/B[0-9A-Z]+/[0-9A-Za-z]{20,}",
-    "anthropic_key": r"sk-ant-[0-9A-Za-z_-]{24,}",
-    "openai_key": r"sk-(?:proj-|svcacct-|admin-)[0-9A-Za-z_-]{32,}|sk-[0-9A-Za-z]{40,64}(?![0-9A-Za-z-])",
+    "google_key": r"AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])|GOCSPX-[0-9A-Za-z_-]{28}|ya29\.[0-9A-Za-z_-]{30,300}",
+    "slack_token": r"xox[abeoprs]-(?:[0-9A-Za-z]{1,64}-){1,6}[0-9A-Za-z]{10,64}|https://hooks\.slack\.com/services/T[0-9A-Z]+/B[0-9A-Z]+/[0-9A-Za-z]{20,}",
+    "anthropic_key": r"sk-ant-[0-9A-Za-z_-]{24,200}",
+    "openai_key": r"sk-(?:proj-|svcacct-|admin-)[0-9A-Za-z_-]{32,300}|sk-[0-9A-Za-z]{40,64}(?![0-9A-Za-z-])",
     "huggingface_token": r"hf_[0-9A-Za-z]{30,40}(?![0-9A-Za-z])",
     "stripe_key": r"(?:sk|rk)_live_[0-9A-Za-z]{16,}",
     "line_token": r"(?<=Bearer )[0-9A-Za-z+/]{160,}={0,2}",
     "telegram_token": r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}(?![0-9A-Za-z_-])",
     "npm_token": r"npm_[0-9A-Za-z]{36}(?![0-9A-Za-z])",
-    "pypi_token": r"pypi-AgEI[0-9A-Za-z_-]{50,}",
-    "jwt": r"eyJ[0-9A-Za-z_-]{8,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{16,}",
+    "pypi_token": r"pypi-AgEI[0-9A-Za-z_-]{50,300}",
+    "jwt": r"eyJ[0-9A-Za-z_-]{8,600}\.eyJ[0-9A-Za-z_-]{8,4000}\.[0-9A-Za-z_-]{16,700}",
     "private_key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?!-----)[\s\S]){16,}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
+    r"(?:(?!-----)[\s\S]){16,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
 }
 """What is certain by its form. The whole match is the secret."""
 

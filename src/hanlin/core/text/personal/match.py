@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -55,7 +56,10 @@ def resolve(matches: Iterable[Match]) -> list[Match]:
         return (not match.checked, match.start - match.end, -match.confidence, match.start, match.kind)
 
     standing: list[Match] = []
+    starts: list[int] = []
     for match in sorted(set(matches), key=rank):
-        if all(match.end <= other.start or other.end <= match.start for other in standing):
-            standing.append(match)
-    return sorted(standing, key=lambda match: match.start)
+        place = bisect_left(starts, match.end)
+        if place == 0 or standing[place - 1].end <= match.start:
+            starts.insert(place, match.start)
+            standing.insert(place, match)
+    return standing

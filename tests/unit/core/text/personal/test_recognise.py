@@ -86,3 +86,13 @@ def test_any_text_gives_ordered_spans_inside_it(text):
     places = [place for match in matches for place in (match.start, match.end)]
     assert places == sorted(places) and all(0 <= place <= len(text) for place in places)
     assert all(match.start < match.end and match.kind in KINDS and 0 < match.confidence <= 1 for match in matches)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8), st.booleans()), max_size=12))
+def test_what_stands_is_as_if_each_were_compared_with_each(spans):
+    matches = [Match("card", start, start + size, 0.9, checked) for start, size, checked in spans]
+    standing: list[Match] = []
+    for match in sorted(set(matches), key=lambda m: (not m.checked, m.start - m.end, m.start)):
+        if all(match.end <= other.start or other.end <= match.start for other in standing):
+            standing.append(match)
+    assert resolve(matches) == sorted(standing, key=lambda match: match.start)
