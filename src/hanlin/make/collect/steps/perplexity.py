@@ -50,7 +50,10 @@ class Perplexity(StepOptions):
     context: int | None = Field(
         None, ge=2, description="tokens that are read at once. Default: the model's context, at most 1,024"
     )
-    device: str = Field("cpu", description="where the model computes: cpu, cuda, mps; it computes in float32")
+    device: str = Field("cpu", description="where the model computes: cpu, cuda, mps")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what it computes in; bfloat16 is several times as fast where the machine knows it"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Perplexity:
@@ -120,7 +123,7 @@ def _measure(options: Perplexity, context: Context) -> Measure:
         from hanlin.core.model.likelihood import each_likelihood
 
         if not opened:
-            opened.append(_open(_model_of(context), options.device))
+            opened.append(_open(_model_of(context), options))
         loaded = opened[0]
         texts = [row.content[: options.most_characters] for row in rows]
         documents = [(text_prompt(loaded, text), len(text)) for text in texts]
@@ -131,12 +134,12 @@ def _measure(options: Perplexity, context: Context) -> Measure:
     return measure
 
 
-def _open(model: Artifact, device: str) -> Pretrained:
+def _open(model: Artifact, options: Perplexity) -> Pretrained:
     import torch
 
     from hanlin.core.model.opening import open_model
 
-    loaded = open_model(model.path, torch.float32)
+    loaded = open_model(model.path, getattr(torch, options.dtype))
     kind = getattr(loaded.family, "KIND", "decoder")
     if kind != "decoder":
         raise HanlinError(
@@ -145,7 +148,7 @@ def _open(model: Artifact, device: str) -> Pretrained:
             "hanlin collect … model=runs/base",
             "src/hanlin/make/collect/README.md",
         )
-    loaded.model.to(device)
+    loaded.model.to(options.device)
     return loaded
 
 
