@@ -10,7 +10,9 @@ from samples import assistant, user
 
 from hanlin.core.run.config import build as options_of
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.documents import Row
+from hanlin.core.run.events import silent
+from hanlin.core.run.sources import fetch
+from hanlin.core.text.documents import KEPT, Row, read_rows
 from hanlin.core.text.script import script_of
 from hanlin.make.collect.building import builder as seam
 from hanlin.make.collect.building.builder import BUILDERS, CHAT, PREFERENCE, Nothing, Source, builder
@@ -18,6 +20,7 @@ from hanlin.make.collect.building.wording import in_mainland_words
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.reading import court, poems
 from hanlin.make.collect.reading.reader import Reading
+from hanlin.make.collect.run import run
 from hanlin.make.collect.steps.build import Build, make
 from hanlin.make.collect.steps.step import Context
 
@@ -171,7 +174,7 @@ def test_a_broken_poem_is_broken_in_form_or_is_another():
             ways.add("length")
     assert ways == {"another", "rhyme", "length"}
     with pytest.raises(Nothing, match="quotations"):
-        built("broken_poem", poem("月出「東山」上，風來北海邊。", "故人今不見，獨坐到明年。"))
+        built("broken_poem", poem("月出東山上，風來北海邊。", "故人「今不」見，獨坐到明年。"))
 
 
 def test_wording_of_interface_strings():
@@ -272,3 +275,34 @@ def test_the_court_is_read_as_documents_where_a_step_builds(tmp_path):
         for steps in (("build",), ())
     }
     assert kinds == {("build",): ["text"], (): ["chat"]}
+
+
+def test_what_is_held_out_of_the_text_is_held_out_of_what_is_built(tmp_path):
+    """From the package's files to three corpora: text, conversations, preferences."""
+    folder = tmp_path / "poems"
+    folder.mkdir()
+    places = "東西南北前後左右"
+    found = [
+        {
+            "title": f"望{place}山",
+            "author": "王某",
+            "paragraphs": [f"月出{place}山上，風來北海邊。", "故人今不見，獨坐到明年。"],
+        }
+        for place in places
+    ]
+    (folder / "poet.tang.0.json").write_text(json.dumps(found), encoding="utf-8")
+    held = {}
+    for kind, steps in (
+        ("text", ()),
+        ("chat", ({"build": {"most": 6}},)),
+        ("preference", ({"build": {"what": "preference"}},)),
+    ):
+        out = tmp_path / kind
+        out.mkdir()
+        options = Collect(rows=kind, steps=steps, heldout_share=0.3, engine="one")
+        run(options, {"sources.0": fetch(str(folder), silent)}, out, silent)
+        held[kind] = {row.group for row in read_rows(out, "heldout")}
+        rows = [row for split in KEPT for row in read_rows(out, split)]
+        assert {row.kind for row in rows} == {kind} and len(rows) == {"text": 8, "chat": 12, "preference": 8}[kind]
+        assert all(row.source.endswith("/poems/poet.tang.0.json") for row in rows)
+    assert held["chat"] and held["chat"] <= held["text"] and held["preference"] == held["text"]

@@ -15,20 +15,22 @@ from hanlin.make.collect.reading.poems import verses_of
 
 TAKES = ("poem",)
 
-_QUOTED = re.compile("[「」『』《》〈〉]")
+_INSIDE = re.compile(r"[「」『』《》〈〉\s]")
 
 
 def build(source: Source) -> Iterator[Row]:
     poem = poem_of(source)
     if poem.num_verses not in (4, 8):
         raise Nothing("neither 絕句 nor 律詩")
-    if _QUOTED.search(source.row.text):
-        raise Nothing("quotations inside verses")
     num_lines = len(poem.lines) // 2
     rest = poem.lines[num_lines:]
+    if _INSIDE.search("".join(rest)):
+        raise Nothing("quotations or blanks inside verses")
     ways = [_shorter, _longer, _rhyme_moved, *([_of_another] if _other(source, poem) else [])]
-    broken = source.pick(ways, "way")(source, rest)
-    if broken == rest:
+    first = source.number(len(ways), "way")
+    tried = (way(source, rest) for way in (*ways[first:], *ways[:first]))
+    broken = next((lines for lines in tried if lines != rest), None)
+    if broken is None:
         raise Nothing("nothing to break")
     yield source.preference(question(source, poem, num_lines), "\n".join(rest), "\n".join(broken))
 
