@@ -23,6 +23,19 @@ def as_markdown(report: dict[str, Any]) -> str:
         f"Script: {100 * script['traditional_share']:.2f} % of the characters that tell are Traditional; "
         f"{script['simplified_per_1000']:.3f} Simplified ones in 1,000.",
         "The same with pictures and rows: report.html.",
+        *_tables(report),
+        *_found(report["found"]),
+        *_mix(report.get("mix", [])),
+        "## Sources",
+        *(_source_line(source) for source in report["sources"]),
+        "## Samples",
+        *(_sample(sample) for sample in report["samples"][:NUM_SAMPLES]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(report: dict[str, Any]) -> list[str]:
+    return [
         "## Splits",
         table(("split", "rows", "characters"), [(name, *_both(c)) for name, c in report["splits"].items()]),
         "## Steps",
@@ -47,14 +60,7 @@ def as_markdown(report: dict[str, Any]) -> str:
         table(
             ("language", "rows", "characters"), [(n or "unknown", *_both(c)) for n, c in report["languages"].items()]
         ),
-        *_found(report["found"]),
-        *_mix(report.get("mix", [])),
-        "## Sources",
-        *(_source_line(source) for source in report["sources"]),
-        "## Samples",
-        *(_sample(sample) for sample in report["samples"][:NUM_SAMPLES]),
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

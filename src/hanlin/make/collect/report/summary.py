@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hanlin.core.text.documents import KEPT, SPLITS, split_files
+from hanlin.core.text.documents import KEPT, SPLITS, Split, split_files
 from hanlin.core.text.script import ScriptCount
 from hanlin.make.collect.config import STEPS
 from hanlin.make.collect.pipeline.engines import Map
@@ -29,17 +29,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Figures of a written corpus, file by file. Characters, scripts, languages and lengths are of kept rows only."""
     files = [(path, split) for split in SPLITS for path in split_files(corpus, split)]
-    several = -(-len(files) // MOST_TASKS)
-    parts = [files[start : start + several] for start in range(0, len(files), several)]
-    steps = frozenset(STEPS) | {count.step for count in counts} | BY_READERS
-    tallies = dict(mapping(tally_files, [(number, part, seed, steps) for number, part in enumerate(parts)]))
-    tally = Tally(seed)
-    for number in range(len(parts)):
-        tally.add(tallies.pop(number))
-    wanted = wanted_ids(tally.clusters)
-    shown: dict[str, Any] = {}
-    for found in mapping(find_rows, [(path, wanted) for path, _ in files] if wanted else []):
-        shown |= found
+    tally = _counted(files, frozenset(STEPS) | {count.step for count in counts} | BY_READERS, mapping, seed)
     return {
         "kind": tally.kind,
         "rows_read": counts[0].rows_in,
@@ -58,15 +48,8 @@ def summarise(
         "steps": [asdict(count) for count in counts],
         "found": table_figures(tally.kept_findings, tally.dropped_findings),
         "measured": number_figures(tally.kept_findings, tally.dropped_findings),
-        "clusters": cluster_figures(tally.clusters, shown),
-        "samples": list(tally.kept_rows),
-        "changed": tally.changed_rows.offered,
-        "changed_samples": list(tally.changed_rows),
-        "dropped_samples": {
-            reason: list(tally.dropped_rows[reason])
-            for reason, _ in _by_rows(tally.dropped)
-            if reason in tally.dropped_rows
-        },
+        "clusters": cluster_figures(tally.clusters, _found(files, wanted_ids(tally.clusters), mapping)),
+        **_samples(tally),
     }
 
 
@@ -83,6 +66,34 @@ def metrics_of(report: dict[str, Any]) -> dict[str, Any]:
         "dropped": report["dropped"],
         "traditional_share": report["script"]["traditional_share"],
         "simplified_per_1000": report["script"]["simplified_per_1000"],
+    }
+
+
+def _counted(files: Sequence[tuple[Path, Split]], steps: frozenset[str], mapping: Map, seed: int) -> Tally:
+    """The tally of all files, added up in their order: whoever counts, the same comes out."""
+    several = -(-len(files) // MOST_TASKS)
+    parts = [files[start : start + several] for start in range(0, len(files), several)]
+    tallies = dict(mapping(tally_files, [(number, part, seed, steps) for number, part in enumerate(parts)]))
+    tally = Tally(seed)
+    for number in range(len(parts)):
+        tally.add(tallies.pop(number))
+    return tally
+
+
+def _found(files: Sequence[tuple[Path, Split]], wanted: frozenset[str], mapping: Map) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for found in mapping(find_rows, [(path, wanted) for path, _ in files] if wanted else []):
+        rows |= found
+    return rows
+
+
+def _samples(tally: Tally) -> dict[str, Any]:
+    reasons = [reason for reason, _ in _by_rows(tally.dropped) if reason in tally.dropped_rows]
+    return {
+        "samples": list(tally.kept_rows),
+        "changed": tally.changed_rows.offered,
+        "changed_samples": list(tally.changed_rows),
+        "dropped_samples": {reason: list(tally.dropped_rows[reason]) for reason in reasons},
     }
 
 
