@@ -22,13 +22,18 @@ _ADDRESS = r"(?:https?|ftp|file)://[!-~]*" + _HAN
 _PATH = r"(?<![\w/\\.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)(?:[\w.-]+[\\/])+[\w.-]*"
 _QUOTATION = r"「[^「」\n]{1,400}」|『[^『』\n]{1,400}』|“[^“”\n]{1,400}”"
 
-_PARTS = {"```": _FENCED, "~~~": _FENCED, "`": _INLINE, "://": _ADDRESS, "/": _PATH, "\\": _PATH}
-"""By what a text must hold for a pattern to match: a search for six patterns at once is slow, most texts need none."""
+_PARTS = {
+    _FENCED: re.compile("```|~~~"),
+    _INLINE: re.compile("`"),
+    _ADDRESS: re.compile("://"),
+    _PATH: re.compile(r"[/\\][\w.-]+[/\\]"),
+}
+"""By pattern: what a text must hold for it to match. Searching for all patterns at once is slow; few texts need it."""
 
 
 def hide(text: str, *, quotations: bool = True, names: tuple[str, ...] = ()) -> tuple[str, list[str]]:
     """(the text with a HOLE for each span, the spans). names: strings that are taken out wherever they stand."""
-    pattern = _pattern(tuple(sign for sign in _PARTS if sign in text), quotations, names)
+    pattern = _pattern(tuple(part for part, sign in _PARTS.items() if sign.search(text)), quotations, names)
     spans: list[str] = []
     pieces: list[str] = []
     end = 0
@@ -42,8 +47,7 @@ def hide(text: str, *, quotations: bool = True, names: tuple[str, ...] = ()) -> 
 
 
 @lru_cache
-def _pattern(signs: tuple[str, ...], quotations: bool, names: tuple[str, ...]) -> re.Pattern[str]:
-    parts = dict.fromkeys(_PARTS[sign] for sign in signs)
+def _pattern(parts: tuple[str, ...], quotations: bool, names: tuple[str, ...]) -> re.Pattern[str]:
     longest_first = map(re.escape, sorted(names, key=len, reverse=True))
     return re.compile("|".join((_ODD, *parts, *([_QUOTATION] if quotations else []), *longest_first)))
 

@@ -6,14 +6,13 @@ wording.txt lists the terms by field. They are found by longest match from the l
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from hanlin.core.text.characters import to_traditional
 from hanlin.core.text.phrases import Replace, replacer
@@ -22,6 +21,7 @@ from hanlin.core.text.protected import JOINT, hide
 When = Literal["always", "simplified", "beside"]
 
 FIRST_MARK = 0xF0000
+_ANY_MARK = re.compile("[\U000f0000-\U000f1fff]")
 """Private characters from here on stand for terms, in their order."""
 
 
@@ -76,24 +76,21 @@ def _lines() -> Iterator[tuple[str, str, str]]:
             yield section, simplified, taiwan
 
 
-def count_wording(texts: Sequence[str]) -> list[Counter[str]]:
+def count_wording(texts: Iterable[str]) -> list[Counter[str]]:
     """How often each mainland term stands in each text, by its Traditional spelling. Only terms that are the mainland's
     wherever they stand: 程序 and 質量 are said in Taiwan too. Code, addresses and paths don't count."""
-    texts = [hide(text, quotations=False)[0] for text in texts]
-    marked = _marked()
-    counts: list[Counter[str]] = [Counter() for _ in texts]
-    for row, mark in zip(*(found.tolist() for found in _marks_in(texts))):
-        if marked[mark]:
-            counts[row][marked[mark]] += 1
+    counts: list[Counter[str]] = []
+    for marked in _marked(hide(text, quotations=False)[0] for text in texts):
+        marks = Counter(_ANY_MARK.findall(marked))
+        counts.append(Counter({_counted()[ord(mark) - FIRST_MARK]: number for mark, number in marks.items()}))
+        counts[-1].pop("", None)
     return counts
 
 
-def is_about_computing(texts: Sequence[str]) -> list[bool]:
+def is_about_computing(texts: Iterable[str]) -> list[bool]:
     """Whether a text holds a term of computing, or one of its cues."""
-    rows, marks = _marks_in(texts)
-    about = np.zeros(len(texts), dtype=bool)
-    about[rows[marks < _num_cues()]] = True
-    return about.tolist()  # type: ignore[no-any-return]
+    cue = re.compile(f"[{chr(FIRST_MARK)}-{chr(FIRST_MARK + _num_cues() - 1)}]")
+    return [bool(cue.search(marked)) for marked in _marked(texts)]
 
 
 def terms_said(when: Sequence[When]) -> dict[str, str]:
@@ -103,15 +100,10 @@ def terms_said(when: Sequence[When]) -> dict[str, str]:
     return {word: word for word in staying} | {term.mainland: term.taiwan for term in known.terms if term.when in when}
 
 
-def _marks_in(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(the text's number, the mark's number) of each mark, in order. Texts hold no JOINT (protected.hide)."""
-    codes = _code_points(_marker()(JOINT.join(texts)))
-    places = np.flatnonzero((codes >= FIRST_MARK) & (codes < FIRST_MARK + len(_marked())))
-    return np.searchsorted(np.flatnonzero(codes == ord(JOINT)), places), codes[places] - FIRST_MARK
-
-
-def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+def _marked(texts: Iterable[str]) -> list[str]:
+    """The texts with a mark in place of each term and cue. They hold no JOINT (protected.hide)."""
+    texts = list(texts)
+    return _marker()(JOINT.join(texts)).split(JOINT) if texts else []
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +127,7 @@ def _spellings() -> list[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=1)
-def _marked() -> tuple[str, ...]:
+def _counted() -> tuple[str, ...]:
     """By mark: the term as it is counted, "" for a cue."""
     return tuple(spellings[0] if len(spellings) > 1 else "" for spellings in _spellings())
 
