@@ -168,6 +168,14 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def collected_by_command(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess:
+    """A process of its own: the hub's client reads its settings when it is imported."""
+    words = ["sources=hf:datasets/org/name!data/*.parquet", "heldout_share=0", f"out={tmp_path / 'out'}"]
+    command = [sys.executable, "-m", "hanlin.cli", "collect", *words]
+    settings = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+    return subprocess.run(command, env=settings | environment, capture_output=True, text=True, timeout=120)
+
+
 def test_a_data_set_is_read_file_by_file(tmp_path, cache):
     for number in range(3):
         table = pa.table({"text": [f"{TEXT}第{number}檔第{row}列。" for row in range(5)]})
@@ -177,12 +185,7 @@ def test_a_data_set_is_read_file_by_file(tmp_path, cache):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        environment.pop("HF_HUB_OFFLINE", None)
-        words = ["sources=hf:datasets/org/name!data/*.parquet", "heldout_share=0", f"out={tmp_path / 'out'}"]
-        command = [sys.executable, "-m", "hanlin.cli", "collect", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        done = collected_by_command(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{server.server_address[1]}")
     finally:
         server.shutdown()
         server.server_close()
@@ -193,6 +196,20 @@ def test_a_data_set_is_read_file_by_file(tmp_path, cache):
     }
     assert sorted(Hub.asked) == sorted(name for name in Hub.files if name != "README.md")
     assert not list(tmp_path.rglob("train-*.parquet"))
+
+
+def test_a_data_set_in_the_hubs_cache_needs_no_connection(tmp_path):
+    cached = tmp_path / "hf" / "hub" / "datasets--org--name"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(Hub.commit)
+    (cached / "snapshots" / Hub.commit / "data").mkdir(parents=True)
+    pq.write_table(pa.table({"text": [TEXT]}), cached / "snapshots" / Hub.commit / "data" / "a.parquet")
+    done = collected_by_command(tmp_path, HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row.text for row in read_rows(tmp_path / "out", "train")] == [TEXT]
+    (tmp_path / "empty").mkdir()
+    failed = collected_by_command(tmp_path / "empty", HF_HUB_OFFLINE="1")
+    assert failed.returncode and "could not be had" in failed.stdout + failed.stderr
 
 
 def test_a_pointer_from_elsewhere_fetches_nothing(tmp_path):
