@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from samples import assistant, user
 
 from hanlin.core.run.config import build as options_of
@@ -212,6 +214,31 @@ def test_the_table_of_words():
         assert script_of(taiwan) != "Hans" and script_of(mainland) != "Hans", taiwan
     assert in_mainland_words("應用程式的設定", "interface") == "應用程序的設置"
     assert in_mainland_words("抵押權的設定", "") == "抵押權的設定"
+
+
+WRITTEN = st.text("月東山上a1。，？！「」《 \n\u3000資訊", max_size=40)
+
+
+@settings(max_examples=300)
+@given(WRITTEN, st.lists(WRITTEN, max_size=4), st.sampled_from(BUILDERS))
+def test_whatever_the_text_a_row_is_built_or_a_reason_given(text, more, name):
+    rows = [
+        poem(text, *more, title=text[:5].strip() or "題"),
+        Row("i", f"{text}\n\n爭點\n{text}？\n\n解釋文\n{''.join(more)}\n\n理由書\n{text * 9}", type="interpretation"),
+        Row("o", text + "".join(more), type="opinion"),
+        entry(text or "字", *more, own=tuple(more)),
+        strings(text, "".join(more)),
+    ]
+    for row in rows:
+        if row.type not in builder(name).TAKES:
+            continue
+        try:
+            made = built(name, row, rows[0])
+        except Nothing as nothing:
+            assert str(nothing)
+            continue
+        assert len({one.id for one in made}) == len(made) and all(one.kind != "text" for one in made)
+        assert all(one.chosen != one.rejected for one in made if one.kind == "preference")
 
 
 def step(**options):
