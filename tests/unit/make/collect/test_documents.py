@@ -53,6 +53,21 @@ def test_a_page_of_too_many_tags_is_rejected(tmp_path):
     assert row.reason == "unreadable: a page of over 300,000 tags"
 
 
+@pytest.mark.parametrize(
+    "said", ["undefined", "rot13", "punycode", "unicode_escape", "no-such", "utf-16", "euc-kr", "gb2312", "latin1"]
+)
+def test_a_page_may_say_any_encoding(said):
+    assert PARAGRAPHS[0] in text_of_html(document_files.html("cp950", said))
+
+
+def test_a_page_in_an_encoding_that_it_alone_knows():
+    russian = "Все люди рождаются свободными и равными в своем достоинстве и правах. " * 5
+    page = f'<html><head><meta charset="windows-1251"></head><body><p>{russian}</p></body></html>'
+    assert text_of_html(page.encode("cp1251")) == russian.strip()
+    short = '<html><head><meta charset="gb2312"></head><body><p>罕僻</p></body></html>'
+    assert text_of_html(short.encode("gb2312")) == "罕僻"
+
+
 def test_a_page_in_no_encoding_is_rejected(tmp_path):
     (tmp_path / "a.html").write_bytes(b"<p>" + random.Random(0).randbytes(400))
     [row], _ = read(tmp_path / "a.html")

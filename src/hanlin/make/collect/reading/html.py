@@ -14,7 +14,7 @@ from typing import Any
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.reading.encoding import decode
+from hanlin.make.collect.reading.encoding import NAMES, decode
 from hanlin.make.collect.reading.library import needs, parsing
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.unpacking import Broken
@@ -29,8 +29,16 @@ _HEAD_BYTES = 4096
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""")
 _WIDE = "[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
 LINE_END_IN_CHINESE = re.compile(rf"(?<={_WIDE})[ \t]*\r?\n[ \t]*(?={_WIDE})")
+# Of Python's codecs those that a page may be in; others unpack, unescape or translate.
+_TEXT_ENCODING = re.compile(r"utf-?8|big5|gb|euc|x?-?sjis|shift|ks_c|iso-?(8859|2022)|windows-|cp\d|koi8|tis|macintosh")
 # What pages call an encoding, and the larger one that browsers read it with.
-_LARGER = {"big5": ("cp950", "big5hkscs"), "gb2312": ("gb18030",), "gbk": ("gb18030",), "gb18030": ("gb18030",)}
+_LARGER = {
+    "big5": ("cp950", "big5hkscs"),
+    "gb2312": ("gb18030",),
+    "gbk": ("gb18030",),
+    "gb18030": ("gb18030",),
+    "euc-kr": ("cp949",),
+}
 
 
 def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
@@ -82,17 +90,31 @@ def text_of_markup(markup: str, url: str = "") -> str:
 
 def decoded(data: bytes) -> str:
     """The markup. Raises HanlinError with line and byte where the bytes are text in no encoding."""
-    if not data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+    if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+        return decode(data, "the page").text
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    said = _said(data)
+    try:
+        if said[:1] and said[0] not in NAMES and (text := _decoded_as(data, said)) is not None:
+            return text
+        # Of East Asia's encodings the bytes know better: GB18030 takes nearly any bytes, and gives Han for them.
+        return decode(data, "the page").text
+    except HanlinError:
+        if (text := _decoded_as(data, said)) is not None:
+            return text
+        raise
+
+
+def _decoded_as(data: bytes, encodings: tuple[str, ...]) -> str | None:
+    for encoding in encodings:
         try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
-        for encoding in _said(data):
-            try:
-                return data.decode(encoding)
-            except (UnicodeDecodeError, LookupError):
-                continue
-    return decode(data, "the page").text
+            return data.decode(encoding)
+        except (UnicodeError, LookupError):
+            continue
+    return None
 
 
 def _said(data: bytes) -> tuple[str, ...]:
@@ -103,6 +125,8 @@ def _said(data: bytes) -> tuple[str, ...]:
     encoding: Any = named[1].decode("ascii").lower()
     if encoding in ("iso-8859-1", "latin1", "windows-1252", "us-ascii"):
         # Servers and editors write these into any page; such bytes decode always, and tell nothing.
+        return ()
+    if _TEXT_ENCODING.match(encoding) is None:
         return ()
     return _LARGER.get(encoding.replace("-hkscs", "").replace("x-x-", ""), (encoding,))
 
