@@ -202,6 +202,17 @@ def test_tables_and_clusters_stay_small(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(clusters.by_first) <= 21 and clusters.largest(1)[0][1].offered == 100
 
 
+def test_a_type_for_each_row_fills_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hanlin.make.collect.report.tally.MOST_KINDS", 60)
+    train = [Row(id=f"{n}", text="玉山", type=f"type {n:03d}", language=f"x-{n}") for n in range(200)]
+    source = Source("s", True, skipped={f".suffix{n}": 1 for n in range(100)})
+    report = report_of(corpus(tmp_path / "corpus", train, files=2), sources=[source])
+    assert len(report["types"]) == len(report["languages"]) == 61
+    assert sum(counts["train_rows"] for counts in report["types"].values()) == 200
+    page = as_html(report)
+    assert "…還有 21 種" in page and "（共 100 種）" in page and ".suffix50" not in page
+
+
 def test_clusters_are_shown_with_their_rows(tmp_path: Path) -> None:
     train = [Row(id="a: b (0.5)", text="玉山是最高的山。"), Row(id="c", text="別的")]
     rejected = [

@@ -27,6 +27,7 @@ from hanlin.make.collect.report.words import (
     subject,
 )
 
+NUM_SKIPPED, MOST_LINES = 12, 40
 NUM_NAMES, NUM_MEASURES = 15, 4
 """Lines of a table before the rest is folded away, and measures of a step before all of them are."""
 
@@ -122,7 +123,7 @@ def _reasons(dropped: dict[str, list[int]]) -> str:
     most = sorted(dropped.items(), key=lambda entry: -entry[1][0])
     return "".join(
         f'<span class="reason">−{rows:,} {both(REASONS, reason)} <small>{count(characters, "字")}</small></span>'
-        for reason, (rows, characters) in most
+        for reason, (rows, characters) in most[:MOST_LINES]
     )
 
 
@@ -157,7 +158,7 @@ def _bars_of(rows: dict[str, int], characters: dict[str, int], words: dict[str, 
     return bars(
         [
             Bar(both(words, name), (("in", number),), rows_and_share(number, total), count(characters[name], "字"))
-            for name, number in rows.items()
+            for name, number in list(rows.items())[:MOST_LINES]
         ]
     )
 
@@ -165,7 +166,9 @@ def _bars_of(rows: dict[str, int], characters: dict[str, int], words: dict[str, 
 def _sources(sources: list[dict[str, Any]]) -> str:
     cards = []
     for source in sources:
-        skipped = "、".join(f"{number:,} × {escape(name)}" for name, number in source["skipped"].items())
+        skipped = "、".join(f"{n:,} × {escape(name)}" for name, n in list(source["skipped"].items())[:NUM_SKIPPED])
+        if len(source["skipped"]) > NUM_SKIPPED:
+            skipped += f"…（共 {len(source['skipped']):,} 種）"
         facts = [
             ("授權", escape(source["licence"]) or "沒有寫明"),
             ("檔案", f"{source['files']:,}"),
@@ -215,11 +218,14 @@ def _table(head: tuple[str, ...], rows: dict[str, tuple[int, int]]) -> str:
     heads = f'<th scope="col" style="text-align:left">{first}</th>' + "".join(
         f'<th scope="col">{n}</th>' for n in others
     )
-    lines = "".join(
+    lines = [
         f'<tr><th scope="row">{escape(name) or "—"}</th>{"".join(f"<td>{cell:,}</td>" for cell in cells)}</tr>'
         for name, cells in rows.items()
-    )
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    ]
+    left = len(lines) - MOST_LINES
+    more = f'<p class="small">…還有 {left:,} 種，都在 report.json</p>' if left > 0 else ""
+    body = "".join(lines[:MOST_LINES])
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>{more}'
 
 
 def _found(found: dict[str, Any]) -> str:

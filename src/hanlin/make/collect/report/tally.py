@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ NUM_CHANGED = 5
 """Rows that are shown: of the kept ones, of those dropped for each reason, of those that say what they were before."""
 
 MOST_REASONS = 40
+
+MOST_KINDS = 500
+"""Types, languages or reasons that are told apart; files can name one for each row."""
+
+OTHERS = "(others)"
 
 LENGTHS = (0, 1, *(step * 10**power for power in range(1, 8) for step in (1, 2, 5)))
 """Where the bins of the histogram of lengths begin, in characters: three a decade."""
@@ -66,10 +71,10 @@ class Tally:
         figures = {"rows": 1, "characters": row.characters}
         self.kind = self.kind or row.kind
         self.splits[split].update(figures)
-        self.types[row.type].update({f"{split}_{name}": count for name, count in figures.items()})
+        self.types[_known(row.type, self.types)].update({f"{split}_{name}": count for name, count in figures.items()})
         self.decades[decade(row)].update(figures)
         self.scripts[row.script].update(figures)
-        self.languages[row.language].update(figures)
+        self.languages[_known(row.language, self.languages)].update(figures)
         self.lengths[bisect_right(LENGTHS, row.characters) - 1] += 1
         self.kept_findings.note(key, self._found(row))
         _draw(self.kept_rows, key, row)
@@ -87,7 +92,7 @@ class Tally:
             (self.dropped, other.dropped),
         ):
             for name, counts in theirs.items():
-                mine[name].update(counts)
+                mine[_known(name, mine)].update(counts)
         self.lengths.update(other.lengths)
         self.script += other.script
         self.kept_findings.add(other.kept_findings)
@@ -103,7 +108,7 @@ class Tally:
         return {name: value for name, value in row.notes.items() if name in self.steps}
 
     def _note_dropped(self, key: int, row: Row) -> None:
-        reason = reason_name(row)
+        reason = _known(reason_name(row), self.dropped)
         self.dropped[reason].update({"rows": 1, "characters": row.characters})
         self.dropped_findings.note(key, self._found(row))
         self.clusters.note(key, row.id, row.reason)
@@ -143,6 +148,10 @@ def reason_name(row: Row) -> str:
 
 def decade(row: Row) -> str:
     return f"{row.year // 10 * 10}s" if row.year else "unknown"
+
+
+def _known(name: str, figures: Mapping[str, Any]) -> str:
+    return name if name in figures or len(figures) < MOST_KINDS else OTHERS
 
 
 def _draw(draw: Draw[dict[str, Any]], key: int, row: Row) -> None:
