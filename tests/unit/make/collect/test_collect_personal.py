@@ -34,8 +34,7 @@ def run(module, rows, seed=0, **options):
 @pytest.mark.parametrize("action", ["mask", "characters", "replace", "drop"])
 def test_no_original_is_left(row, action):
     (done,) = run(personal, [row], action=action)
-    said = done.content if action != "drop" else done.reason
-    shown = said + json.dumps(done.notes, ensure_ascii=False)
+    shown = done.content + done.reason + json.dumps(done.notes, ensure_ascii=False)
     assert not any(secret in shown for secret in (ID, PHONE, NAME))
     assert done.notes["personal"]["national_id"] == (2 if row.id == "preference" else 1)
     assert [message["role"] for message in done.all_messages] == [message["role"] for message in row.all_messages]
@@ -76,6 +75,16 @@ def test_tool_calls_and_clean_rows_stay():
     assert run(personal, rows) == rows
 
 
+def test_thoughts_are_cleaned_too():
+    thinking = {"role": "assistant", "content": "好", "reasoning_content": f"要打{PHONE}"}
+    row = Row("chat", messages=(user(SAID), thinking), chosen=(thinking,), rejected=(assistant("不"),))
+    (done,) = run(personal, [row])
+    assert PHONE not in str(done) and done.notes["personal"]["mobile"] == 3
+    assert [message.get("reasoning_content", "") for message in done.all_messages] == [
+        "", "要打[手機號碼]", "要打[手機號碼]", "",
+    ]  # fmt: skip
+
+
 def test_made_up_people_are_found():
     faker = Faker("zh_TW")
     faker.seed_instance(11)
@@ -104,6 +113,7 @@ def test_secrets_are_masked_noted_or_dropped():
     assert [row.content for row in run(secrets, rows, action="note")] == [row.content for row in rows]
     dropped = run(secrets, rows, action="drop")
     assert {row.reason for row in dropped} == {"secrets: github_token"} and len(dropped) == 2
+    assert not any(token in row.content for row in dropped)
     assert not any(row.notes for row in run(secrets, rows, kinds=["jwt"]))
 
 

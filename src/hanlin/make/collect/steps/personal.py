@@ -1,14 +1,15 @@
 """Personal data: masked, replaced by consistent fakes, or the row is dropped. Taiwan's kinds first; see
 core/text/personal.
 
-What was found is counted by kind in the notes. No original is kept anywhere, not in notes, not in reasons. Tool
-calls are left as they are.
+What was found is counted by kind in the notes. No original is kept: not in notes, not in reasons, and a row that is
+dropped is masked, because rejected.parquet keeps it. Rows that earlier steps dropped never come here, so this step
+belongs before those that drop many. Tool calls are left as they are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from hanlin.core.text.personal.recognise import find_all
 from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
 from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
 
+_THOUGHTS = "reasoning_content"
+
 Action = Literal["mask", "characters", "replace", "note", "drop"]
 
 
@@ -33,7 +36,8 @@ class Personal(StepOptions):
         "mask",
         description="what becomes of it: mask ([身分證字號]), characters (each letter and digit as * or ○), replace "
         "(made-up values of the same form, the same for the same value in the whole corpus), "
-        "note (only count), or drop the row",
+        "note (only count), or drop the row "
+        "(it stays masked among the rejected)",
     )
     actions: dict[str, Action] = Field(
         {}, description="another action for some kinds, as in '{company_id: note, national_id: drop}'"
@@ -64,23 +68,43 @@ def make(options: Personal, context: Context) -> RowStep:
 
     def step(rows: list[Row]) -> Iterable[Row]:
         for row in rows:
-            texts = texts_of(row)
+            texts = spoken(row)
             found = find_all(texts, options.kinds, options.min_confidence)
             counts = Counter(match.kind for matches in found for match in matches)
             if not counts:
                 yield row
                 continue
-            row = replace(row, notes={**row.notes, options.step: dict(sorted(counts.items()))})
-            if fatal := sorted(dropping & counts.keys()):
-                yield replace(row, reason=f"personal data: {', '.join(fatal)}")
-            else:
-                covered = [
-                    cover(text, matches, lambda match, original: changes[match.kind](original))
-                    for text, matches in zip(texts, found)
-                ]
-                yield with_texts(row, covered)
+            covered = [
+                cover(text, matches, lambda match, original: changes[match.kind](original))
+                for text, matches in zip(texts, found)
+            ]
+            fatal = sorted(dropping & counts.keys())
+            yield replace(
+                with_spoken(row, covered),
+                notes={**row.notes, options.step: dict(sorted(counts.items()))},
+                reason=f"personal data: {', '.join(fatal)}" if fatal else "",
+            )
 
     return step
+
+
+def spoken(row: Row) -> list[str]:
+    """The row's texts, and behind them what its assistants thought (reasoning_content)."""
+    return [*texts_of(row), *(message[_THOUGHTS] for message in row.all_messages if message.get(_THOUGHTS))]
+
+
+def with_spoken(row: Row, texts: Sequence[str]) -> Row:
+    """The row with these in place of `spoken(row)`."""
+    thoughts = iter(texts[len(texts_of(row)) :])
+    row = with_texts(row, texts)
+    changed: dict[str, Any] = {
+        name: tuple(
+            {**message, _THOUGHTS: next(thoughts)} if message.get(_THOUGHTS) else message
+            for message in getattr(row, name)
+        )
+        for name in ("messages", "chosen", "rejected")
+    }
+    return replace(row, **changed)
 
 
 def cover(text: str, matches: list[Match], by: Callable[[Match, str], str]) -> str:
@@ -94,13 +118,13 @@ def cover(text: str, matches: list[Match], by: Callable[[Match, str], str]) -> s
 
 def _change(action: Action, kind: str, seed: int) -> Callable[[str], str]:
     match action:
-        case "mask":
+        case "mask" | "drop":
             return lambda original: f"[{KINDS[kind]}]"
         case "characters":
             return hide
         case "replace":
             return lambda original: fake(kind, original, seed)
-        case "note" | "drop":
+        case "note":
             return lambda original: original
 
 

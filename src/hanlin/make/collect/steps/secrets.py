@@ -13,8 +13,7 @@ from pydantic import Field, field_validator
 from hanlin.core.run.errors import did_you_mean
 from hanlin.core.text.documents import Row
 from hanlin.core.text.personal.credentials import ASSIGNED, CREDENTIALS, find_credentials
-from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
-from hanlin.make.collect.steps.personal import cover
+from hanlin.make.collect.steps.personal import cover, spoken, with_spoken
 from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
 
 ALL = (*CREDENTIALS, *ASSIGNED)
@@ -50,21 +49,18 @@ def make(options: Secrets, context: Context) -> RowStep:
 
     def step(rows: list[Row]) -> Iterable[Row]:
         for row in rows:
-            texts = texts_of(row)
+            texts = spoken(row)
             found = [[m for m in find_credentials(text, options.min_entropy) if m.kind in kinds] for text in texts]
             counts = Counter(match.kind for matches in found for match in matches)
             if not counts:
                 yield row
                 continue
             row = replace(row, notes={**row.notes, options.step: dict(sorted(counts.items()))})
-            if options.action == "drop":
-                yield replace(row, reason=f"secrets: {', '.join(sorted(counts))}")
-            elif options.action == "note":
+            if options.action == "note":
                 yield row
-            else:
-                masked = [
-                    cover(text, matches, lambda match, _: f"[{match.kind}]") for text, matches in zip(texts, found)
-                ]
-                yield with_texts(row, masked)
+                continue
+            masked = [cover(text, matches, lambda match, _: f"[{match.kind}]") for text, matches in zip(texts, found)]
+            reason = f"secrets: {', '.join(sorted(counts))}" if options.action == "drop" else ""
+            yield replace(with_spoken(row, masked), reason=reason)
 
     return step
