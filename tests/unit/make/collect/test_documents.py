@@ -47,6 +47,15 @@ def test_pages_with_little_or_nothing():
     assert len(text_of_html(("<div>" * 5000 + "深處的文字" + "</div>" * 5000).encode())) < 10
 
 
+def test_broken_lines_of_a_page_are_noted(tmp_path):
+    lines = "".join(f"<p>{PARAGRAPHS[0]}{number}</p>\n" for number in range(60))
+    good = f"<html><body>\n{lines}<p>".encode("cp950")
+    (tmp_path / "a.html").write_bytes(good + b"\xff\xff</p>\n")
+    rows, [note] = read(tmp_path / "a.html")
+    assert note.endswith(f"left out line 62, byte {len(good)} (0xff): not Big5 (cp950).")
+    assert not rows[0].reason
+
+
 def test_a_page_of_too_many_tags_is_rejected(tmp_path):
     (tmp_path / "a.html").write_bytes(b"<" * 300_001)
     [row], _ = read(tmp_path / "a.html")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Row]:
         yield reading.unreadable(name, f"a page of over {MAX_BYTES // 2**20} MiB")
         return
     try:
-        text = text_of_html(path.read_bytes())
+        markup = decoded(path.read_bytes(), lambda remark: reading.note(f"{name}: {remark}."))
+        text = text_of_markup(markup)
     except HanlinError as error:
         if 'pip install "hanlin' in error.do:
             raise
@@ -88,10 +89,11 @@ def text_of_markup(markup: str, url: str = "") -> str:
     return text if not title or text.startswith(title) else f"{title}\n\n{text}"
 
 
-def decoded(data: bytes) -> str:
-    """The markup. Raises HanlinError with line and byte where the bytes are text in no encoding."""
+def decoded(data: bytes, hear: Callable[[str], None] | None = None) -> str:
+    """The markup; `hear` is told which broken lines are left out of it. Raises HanlinError with line and byte where the
+    bytes are text in no encoding."""
     if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
-        return decode(data, "the page").text
+        return _by_bytes(data, hear)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -101,11 +103,18 @@ def decoded(data: bytes) -> str:
         if said[:1] and said[0] not in NAMES and (text := _decoded_as(data, said)) is not None:
             return text
         # Of East Asia's encodings the bytes know better: GB18030 takes nearly any bytes, and gives Han for them.
-        return decode(data, "the page").text
+        return _by_bytes(data, hear)
     except HanlinError:
         if (text := _decoded_as(data, said)) is not None:
             return text
         raise
+
+
+def _by_bytes(data: bytes, hear: Callable[[str], None] | None) -> str:
+    found = decode(data, "the page")
+    if found.broken and hear is not None:
+        hear(found.remark)
+    return found.text
 
 
 def _decoded_as(data: bytes, encodings: tuple[str, ...]) -> str | None:
