@@ -11,7 +11,7 @@ It is handed kept rows alone, a shard at a time (a list of some million characte
 not, in their order, `reason` set on those it drops, and may add new rows. It changes nothing but what it returns, and
 depends on nothing but its options, its inputs, the seed and the rows: so shards can be worked on anywhere, in any
 order.
-What it found out about a row it leaves in `row.notes[step name]`: the report adds up counts ({"軟件": 2}) and draws
+What it found out about a row it leaves in `row.notes[step name]`: the report adds up counts ({"pages": 2}) and draws
 numbers (0.87) as histograms. `row.notes["facts"]` is what the reader knows of the row (title, glosses), for builders.
 """
 

@@ -1,8 +1,8 @@
 """Mainland wording: counted, and on request converted to what Taiwan says, with its script. See core/text/wording.py
 and core/text/conversion.py.
 
-The counts are in the notes under `wording`, by the term's Traditional spelling: {"軟件": 2}. What a converted row said
-before is kept whole in its notes, under `original`: the document, or the list of its messages' contents.
+The counts are in the notes under `wording`, by the term's Traditional spelling: {"軟件": 2} where Taiwan says 軟體.
+What a converted row said before is kept whole under `original`: the document, or the list of its messages' contents.
 """
 
 from __future__ import annotations
