@@ -417,6 +417,20 @@ def test_every_repeated_span_is_found_and_nothing_shorter_is_cut(documents, samp
         assert set(cut) == covered
 
 
+@given(st.lists(st.lists(st.integers(0, 6), max_size=17), max_size=6), st.integers(1, 10))
+def test_winnowing_selects_the_last_smallest_of_every_window(texts_hashes, sample):
+    expected, begin = set(), 0
+    for hashes in texts_hashes:
+        for i in range(max(1, len(hashes) - sample + 1) if hashes else 0):
+            window = range(i, min(i + sample, len(hashes)))
+            smallest = min(hashes[j] for j in window)
+            expected.add(begin + max(j for j in window if hashes[j] == smallest))
+        begin += len(hashes)
+    flat = np.array([value for hashes in texts_hashes for value in hashes], np.uint64)
+    counts = np.array(list(map(len, texts_hashes)), np.int64)
+    assert spans.winnow(flat, counts, sample).tolist() == sorted(expected)
+
+
 def test_spans_are_cut_from_texts_and_messages():
     chance = random.Random(9)
     quoted, a, b, c = (chinese(chance, n) for n in (80, 60, 60, 200))

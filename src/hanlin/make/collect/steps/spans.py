@@ -128,20 +128,31 @@ def winnow(hashes: np.ndarray, counts: np.ndarray, sample: int) -> np.ndarray:
     ones); in a text of fewer, the smallest of all. counts: hashes of each text."""
     if sample == 1 or not len(hashes):
         return np.arange(len(hashes))
-    # Every window of `sample` hashes that lies in one text; of shorter texts one window, cut off at its end.
     begins = np.cumsum(counts) - counts
-    num_windows = np.where(counts > 0, np.maximum(counts - sample + 1, 1), 0)
-    within = np.arange(num_windows.sum()) - np.repeat(np.cumsum(num_windows) - num_windows, num_windows)
-    windows = within + np.repeat(begins, num_windows)
-    ends = np.repeat(begins + counts, num_windows)
-    best = windows.copy()
-    smallest = hashes[best]
-    for step in range(1, sample):
-        place = windows + step
-        inside = place < ends
-        place = np.where(inside, place, best)
-        candidate = hashes[place]
-        better = candidate <= smallest
-        best = np.where(better, place, best)
-        smallest = np.where(better, candidate, smallest)
-    return np.unique(best)
+    short = (counts > 0) & (counts < sample)
+    chosen = [_smallest_of_texts(hashes, begins[short], counts[short])]
+    if len(hashes) >= sample:
+        whole = np.maximum(counts - sample + 1, 0)
+        windows = np.arange(whole.sum()) + np.repeat(begins - (np.cumsum(whole) - whole), whole)
+        chosen.append(_smallest_of_windows(hashes, sample)[windows])
+    return np.unique(np.concatenate(chosen))
+
+
+def _smallest_of_windows(hashes: np.ndarray, sample: int) -> np.ndarray:
+    """The place of the smallest hash in hashes[i : i + sample] for every i, the last of equal ones. By doubling: of two
+    windows side by side, or overlapping, the smaller smallest."""
+    best, length = np.arange(len(hashes)), 1
+    while length < sample:
+        step = min(length, sample - length)
+        left, right = best[:-step], best[step:]
+        best = np.where(hashes[right] <= hashes[left], right, left)
+        length += step
+    return best
+
+
+def _smallest_of_texts(hashes: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    best = begins
+    for step in range(1, int(counts.max(initial=0))):
+        place = np.where(step < counts, begins + step, best)
+        best = np.where(hashes[place] <= hashes[best], place, best)
+    return best
