@@ -20,7 +20,7 @@ from hanlin.core.text.ngrams import code_points, hashed_ngrams
 
 SIZES = (1, 2, 3, 4)
 BITS = 14
-MOST_LETTERS = 1000
+MOST_LETTERS = 400
 """What is read of a text; more doesn't change the answer."""
 
 CYRILLIC, ARABIC, INDIC = ("bg", "mk", "ru", "sr", "uk"), ("ar", "fa", "ur"), ("hi", "mr", "ne")

@@ -77,13 +77,13 @@ _KANA_SHARE = 0.1
 _BOPOMOFO_SHARE = 0.3
 _LEAST_SCORE, _LEAST_DENSITY = 2.0, 0.1
 """Of a topolect's words: the sum of their weights, and that over the number of Han characters."""
-_LEAST_ROMANISED = 0.7
+_LEAST_ROMANISED, _MOST_ROMANISED = 0.7, 1000
 _LEAST_PROBABILITY = 0.3
 _TELLING = {"traditional": 1, "simplified": 2, "japanese": 4, "in_jis": 8}
 _RARE_TRADITIONAL = re.compile("[气体与无儿听从礼弃虫叶号网厂广几]")
 """Of Simplified text; Big5 has them too, as old or rare characters, so they tell only where nothing else does."""
 _ADDRESS = re.compile(r"https?://[\x21-\x7e]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.ASCII)
-_ROMAN_LETTERS = re.compile("[āâàáa̍ēêèéīîìíńǹōôòóūûùúⁿ\u030d\u0358-]")
+_ROMAN_LETTERS = re.compile("[āâàáēêèéīîìíńǹōôòóūûùúⁿ\u030d\u0358]")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def language_of(text: str, undecided: str = UNDECIDED) -> str:
 
 def identify(text: str, undecided: str = UNDECIDED) -> Language:
     """The language of most of the text, judged by its first 4,000 characters."""
-    text = unicodedata.normalize("NFC", _ADDRESS.sub(" ", text[:_MOST_CHARS]))
+    text = unicodedata.normalize("NFC", text[:_MOST_CHARS])
+    if "@" in text or "://" in text:
+        text = _ADDRESS.sub(" ", text)
     codes = code_points(text)
     counts = dict(zip(_ALPHABETS, np.bincount(_alphabet_of()[codes], minlength=len(_ALPHABETS)).tolist()))
     weights = {name: counts[name] for name in _RANGES if name not in _EAST_ASIAN}
@@ -122,7 +124,7 @@ def _in_alphabet(main: str, text: str, codes: np.ndarray, counts: dict[str, int]
     if main not in _BY_MODEL:
         return Language(_ONE_LANGUAGE[main], 1.0)
     if main == "Latin" and _ROMAN_LETTERS.search(text):
-        share = taiwanese_share(text)
+        share = taiwanese_share(text[:_MOST_ROMANISED])
         if share >= _LEAST_ROMANISED:
             return Language("nan", share)
     tag, probability = alphabets.best(text, main)
