@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
-Script = Literal["Hant", "Hans", "mixed", "other"]
+from hanlin.core.text.scripts import Script
 
 MINORITY_SHARE = 0.05
 """A text is mixed when more of its telling characters belong to the other script. Less is a quotation."""

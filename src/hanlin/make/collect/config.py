@@ -10,23 +10,12 @@ from pydantic import BeforeValidator, Field
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import did_you_mean
 from hanlin.make.collect.mix import Mix
+from hanlin.make.collect.options.building import Build
+from hanlin.make.collect.options.form import Language, Normalise, Script, Wording
+from hanlin.make.collect.options.judging import Classifier, Perplexity, Quality
+from hanlin.make.collect.options.repetition import Decontaminate, Exact, Lines, Near, Spans
+from hanlin.make.collect.options.sensitive import Personal, Secrets, Toxicity
 from hanlin.make.collect.reading.pdf_options import Pdf
-from hanlin.make.collect.steps.build import Build
-from hanlin.make.collect.steps.classifier import Classifier
-from hanlin.make.collect.steps.decontaminate import Decontaminate
-from hanlin.make.collect.steps.exact import Exact
-from hanlin.make.collect.steps.language import Language
-from hanlin.make.collect.steps.lines import Lines
-from hanlin.make.collect.steps.near import Near
-from hanlin.make.collect.steps.normalise import Normalise
-from hanlin.make.collect.steps.perplexity import Perplexity
-from hanlin.make.collect.steps.personal import Personal
-from hanlin.make.collect.steps.quality import Quality
-from hanlin.make.collect.steps.script import Script
-from hanlin.make.collect.steps.secrets import Secrets
-from hanlin.make.collect.steps.spans import Spans
-from hanlin.make.collect.steps.toxicity import Toxicity
-from hanlin.make.collect.steps.wording import Wording
 
 AnyStep = Annotated[
     Normalise

@@ -17,13 +17,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from hanlin.core.run.config import Config
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.documents import Row
+
+if TYPE_CHECKING:
+    from hanlin.core.text.documents import Row
 
 
 class Mix(Config):

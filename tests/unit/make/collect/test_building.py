@@ -17,9 +17,10 @@ from hanlin.core.run.sources import fetch
 from hanlin.core.text.documents import KEPT, Row, read_rows
 from hanlin.core.text.script import script_of
 from hanlin.make.collect.building import builder as seam
-from hanlin.make.collect.building.builder import BUILDERS, CHAT, PREFERENCE, Nothing, Source, builder
+from hanlin.make.collect.building.builder import Nothing, Source, builder
 from hanlin.make.collect.building.wording import in_mainland_words
 from hanlin.make.collect.config import Collect
+from hanlin.make.collect.options.building import BUILDERS, CHAT, PREFERENCE
 from hanlin.make.collect.reading import court, poems
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.run import run

@@ -153,8 +153,8 @@ def test_empty_files(tmp_path, name, content):
 def test_a_folder_with_nothing_readable(tmp_path, folder):
     with pytest.raises(HanlinError, match="no files"):
         collect(tmp_path / "corpus", folder)
-    (folder / "table.xlsx").write_bytes(b"")
-    with pytest.raises(HanlinError, match=r"nothing that can be read \(1 × \.xlsx\)"):
+    (folder / "film.mp4").write_bytes(b"")
+    with pytest.raises(HanlinError, match=r"nothing that can be read \(1 × \.mp4\)"):
         collect(tmp_path / "corpus", folder)
 
 
@@ -234,5 +234,5 @@ def test_reasons_of_the_whole_way(tmp_path):
         "my.jsonl:2": "duplicate: my.jsonl:1",
         "my.jsonl:3": "other kind: chat, rows=text was asked for",
     }
-    with pytest.raises(HanlinError, match="my.jsonl:1 is a document, my.jsonl:3 is a conversation"):
+    with pytest.raises(HanlinError, match=r"my\.jsonl:1 is a document, my\.jsonl:3 is a conversation"):
         collect(tmp_path / "mixed", tmp_path / "my.jsonl")

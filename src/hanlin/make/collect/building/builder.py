@@ -15,28 +15,11 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from hanlin.core.text.documents import Row
 
 Choice = TypeVar("Choice")
-
-ChatName = Literal[
-    "holding",
-    "summary",
-    "define",
-    "idiom",
-    "translate_word",
-    "translate_interface",
-    "poem_rest",
-    "poem_title",
-]
-PreferenceName = Literal["wording", "broken_poem"]
-
-CHAT: tuple[ChatName, ...] = get_args(ChatName)
-PREFERENCE: tuple[PreferenceName, ...] = get_args(PreferenceName)
-BUILDERS: tuple[ChatName | PreferenceName, ...] = (*CHAT, *PREFERENCE)
-"""The modules of this folder that build, by the kind of their rows."""
 
 
 class Nothing(Exception):

@@ -11,48 +11,13 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
 
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.building.builder import (
-    BUILDERS,
-    CHAT,
-    PREFERENCE,
-    ChatName,
-    Nothing,
-    PreferenceName,
-    Source,
-    builder,
-)
-from hanlin.make.collect.steps.step import Context, Findings, RowStep, StepOptions, Survey
-
-_KINDS: dict[str, tuple[str, ...]] = {"chat": CHAT, "preference": PREFERENCE}
-
-
-def _spelled_out(what: Any) -> Any:
-    """chat and preference stand for all builders of the kind."""
-    names = [what] if isinstance(what, str) else what
-    if not isinstance(names, list | tuple):
-        return what
-    return tuple(one for name in names for one in _KINDS.get(name, (name,)))
-
-
-class Build(StepOptions):
-    """Make conversations or preferences from the rows."""
-
-    step: Literal["build"] = "build"
-    what: Annotated[tuple[ChatName | PreferenceName, ...], BeforeValidator(_spelled_out)] = Field(
-        CHAT,
-        min_length=1,
-        description="builders, in order: " + ", ".join(BUILDERS) + "; chat or preference: all that make that kind",
-    )
-    per_row: int = Field(2, ge=1, description="most rows that one builder makes of one row")
-    most: int | None = Field(
-        None, ge=1, description="most rows that one builder makes in all, drawn by chance. Default: all it can"
-    )
+from hanlin.make.collect.building.builder import Nothing, Source, builder
+from hanlin.make.collect.options.building import BUILDERS, Build
+from hanlin.make.collect.steps.step import Context, Findings, RowStep, Survey
 
 
 def make(options: Build, context: Context) -> RowStep | Survey:

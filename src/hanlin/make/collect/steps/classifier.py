@@ -12,40 +12,22 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.judging import Classifier
 from hanlin.make.collect.steps.judging import linear
 from hanlin.make.collect.steps.judging.linear import Linear
 from hanlin.make.collect.steps.matching import others
-from hanlin.make.collect.steps.step import Context, Findings, RowStep, StepOptions, Survey
+from hanlin.make.collect.steps.step import Context, Findings, RowStep, Survey
 
 _FILE = "classifier.npz"
 _LEAST_EXAMPLES = 20
 _HELD_OUT = 10
 """One of so many examples is kept to measure on."""
-
-
-class Classifier(StepOptions):
-    """Keep rows that look like the good examples."""
-
-    step: Literal["classifier"] = "classifier"
-    threshold: float = Field(
-        0.5, ge=0, le=1, description="rows with a lower score (0 bad … 1 good) are dropped; 0 only notes the score"
-    )
-    top_share: float | None = Field(
-        None, gt=0, le=1, description="keep this share of the rows instead, those with the corpus's best scores"
-    )
-    sizes: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="lengths of the n-grams, characters")
-    bits: int = Field(18, ge=8, le=24, description="n-grams are hashed into 2^bits buckets; each costs 4 bytes")
-    rounds: int = Field(3, ge=1, description="how often each example is learnt from")
-    most_characters: int = Field(4000, ge=10, description="characters of a text that are read, from its beginning")
-    most_examples: int = Field(20_000, ge=20, description="examples of each kind that are read, from the first on")
 
 
 @dataclass(frozen=True)

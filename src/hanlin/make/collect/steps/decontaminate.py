@@ -20,40 +20,19 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.repetition import Decontaminate
 from hanlin.make.collect.steps.matching import others, units
 from hanlin.make.collect.steps.matching.parts import says_nothing, texts_of, with_texts, without
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
+from hanlin.make.collect.steps.step import Context, RowStep
 
 MOST_NOTED = 10
 SHOWN_CHARS = 60
-
-
-class Decontaminate(StepOptions):
-    """Drop rows that hold parts of an evaluation set, or cut the parts out."""
-
-    step: Literal["decontaminate"] = "decontaminate"
-    words: int = Field(
-        13, ge=2, description="words in a row that must not be shared, in items with blanks between words"
-    )
-    characters: int = Field(
-        20, ge=2, description="characters in a row that must not be shared, in Chinese and the like"
-    )
-    least_words: int = Field(8, ge=2, description="shorter items with fewer words than this are not looked for")
-    least_characters: int = Field(
-        12, ge=2, description="shorter items with fewer characters than this are not looked for"
-    )
-    do: Literal["drop", "cut"] = Field("drop", description="drop the whole row, or cut out what is shared")
-    around: int = Field(
-        0, ge=0, description="with do=cut: characters that are cut out before and after it too (GPT-3: 200)"
-    )
 
 
 def prepare(options: Decontaminate, context: Context, emit: Emit) -> None:

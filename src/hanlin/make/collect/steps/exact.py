@@ -11,20 +11,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.repetition import Exact
 from hanlin.make.collect.steps.matching import others
-from hanlin.make.collect.steps.step import Context, Findings, StepOptions, Survey
-
-
-class Exact(StepOptions):
-    """Drop rows that say exactly what an earlier row says; with the input `against`, also what other corpora say."""
-
-    step: Literal["exact"] = "exact"
+from hanlin.make.collect.steps.step import Context, Findings, Survey
 
 
 def make(options: Exact, context: Context) -> ExactDuplicates:

@@ -11,37 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.repetition import Lines
 from hanlin.make.collect.steps.matching import units
 from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
 from hanlin.make.collect.steps.matching.tally import tally
-from hanlin.make.collect.steps.step import Context, Findings, StepOptions, Survey
-
-
-class Lines(StepOptions):
-    """Remove lines that many rows have."""
-
-    step: Literal["lines"] = "lines"
-    least_chars: int = Field(
-        15, ge=1, description="letters and digits that a line must have to be looked at; shorter ones always stay"
-    )
-    rows: int = Field(3, ge=1, description="a line stays where no more rows than this have it")
-    do: Literal["remove", "count"] = Field(
-        "remove", description="remove such lines, or only count them (in the row's notes, for the report)"
-    )
-    keep_first: bool = Field(True, description="whether such a line stays in the first row that has it")
-    max_share: float = Field(
-        0.7,
-        ge=0,
-        le=1,
-        description="a row is dropped where more than this share of its characters stands in such lines. 1: only "
-        "where nothing else is left",
-    )
+from hanlin.make.collect.steps.step import Context, Findings, Survey
 
 
 def make(options: Lines, context: Context) -> RepeatedLines:

@@ -8,7 +8,8 @@ be linked to the kept one through others; its reason names its own similarity to
 Five characters suit running text of any language: one changed character touches five n-grams. A poem of 56 characters
 with one other character has a similarity of 47/57 = 0.82. For texts of a line or two take ngram=3.
 
-Memory: num_perm × 4 bytes a row (128 places: 0.5 GB a million rows) and about 100 bytes a row besides; with verify=exact, 4
+Memory: num_perm × 4 bytes a row (128 places: 0.5 GB a million rows) and about 100 bytes a row besides; with
+verify=exact, 4
 bytes for each different n-gram of the rows that share a band.
 """
 
@@ -17,54 +18,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.repetition import Near
 from hanlin.make.collect.steps.matching import minhash, others, units
-from hanlin.make.collect.steps.step import Context, Findings, StepOptions, Survey
+from hanlin.make.collect.steps.step import Context, Findings, Survey
 
 CANDIDATE_MARGIN = 0.15
 """With verify=exact, pairs are looked at whose estimate is this much below the threshold: 3.5 standard deviations of
 128 places at 0.7."""
-
-
-class Near(StepOptions):
-    """Drop rows that say nearly what another row says; with the input `against`, also what other corpora say."""
-
-    step: Literal["near"] = "near"
-    threshold: float = Field(
-        0.7, gt=0, le=1, description="Jaccard similarity of the n-grams from which two rows are duplicates"
-    )
-    of: Literal["characters", "words"] = Field(
-        "characters",
-        description="n-grams of characters (any language, Chinese above all), or of words (languages with blanks). "
-        "Case, width, white space and punctuation make no difference to either",
-    )
-    ngram: int = Field(5, ge=1, le=64, description="characters or words of an n-gram; 3 suits texts of a line or two")
-    num_perm: int = Field(
-        128, ge=8, le=1024, description="places of a signature, 4 bytes each; powers of two are fastest"
-    )
-    bands: int | None = Field(
-        None,
-        ge=1,
-        description="parts of a signature of which two rows must share one to be compared. Default: so many that a "
-        "pair at the threshold is found with probability 0.95; most pairs of a similarity below "
-        "(1/bands)^(bands/num_perm) are never compared",
-    )
-    keep: Literal["first", "longest"] = Field("first", description="the row of a cluster that stays")
-    verify: Literal["estimate", "exact"] = Field(
-        "estimate", description="pairs are judged by their signatures, or by all their n-grams (more memory)"
-    )
-
-    @model_validator(mode="after")
-    def _bands_fit(self) -> Near:
-        if self.bands is not None and self.bands > self.num_perm:
-            raise ValueError(f"bands={self.bands} are more than num_perm={self.num_perm} places")
-        return self
 
 
 def make(options: Near, context: Context) -> NearDuplicates:

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
-
-from pydantic import Field
 
 from hanlin.core.text.documents import Row
 from hanlin.core.text.normal_form import (
@@ -23,45 +20,9 @@ from hanlin.core.text.normal_form import (
     without_invisible,
 )
 from hanlin.core.text.protected import hide, show
+from hanlin.make.collect.options.form import Normalise
 from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
-
-
-class Normalise(StepOptions):
-    """One form for what reads the same. Code, addresses, paths, indented lines and tables are left alone."""
-
-    step: Literal["normalise"] = "normalise"
-    width: bool = Field(
-        True,
-        description="full-width Latin letters and digits become half width (Ａ１ → A1), half-width katakana full; "
-        "Kangxi radicals and compatibility ideographs become the usual characters, ﬁ becomes fi. Never punctuation, "
-        "②, m² or ™",
-    )
-    blanks: bool = Field(
-        True,
-        description="runs of blanks become one, wide blanks plain ones; blanks at line ends and wide indents go; "
-        "of many blank lines one stays",
-    )
-    invisible: bool = Field(
-        True,
-        description="zero-width and control characters, marks of direction, soft hyphens and idle variation selectors "
-        "go; emoji keep their joiners",
-    )
-    boilerplate: bool = Field(
-        True,
-        description="lines of documents go that are nothing but a copyright notice, a page number, a link for "
-        "navigation (回上一頁, 列印) or a word about cookies",
-    )
-    boilerplate_lines: tuple[str, ...] = Field((), description="more lines that go, wherever they stand alone")
-    punctuation: bool = Field(False, description="half-width , ; : ? ! . () between Han characters become full width")
-    hyphenation: bool = Field(
-        False,
-        description="words hyphenated at a line's end are joined (exam-⏎ple; also well-⏎known, so not by default)",
-    )
-    wraps: bool = Field(
-        False,
-        description="a line break between two Han characters goes, of lines of 15 characters or more (not for verse)",
-    )
+from hanlin.make.collect.steps.step import Context, RowStep
 
 
 def make(options: Normalise, context: Context) -> RowStep:

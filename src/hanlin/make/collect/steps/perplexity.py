@@ -13,55 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.steps.step import Context, Findings, RowStep, StepOptions, Survey
+from hanlin.make.collect.options.judging import Perplexity
+from hanlin.make.collect.steps.step import Context, Findings, RowStep, Survey
 
 if TYPE_CHECKING:
     from hanlin.core.model.pretrained import Pretrained
 
 Measure = Callable[[Sequence[Row]], list[float]]
-
-
-class Perplexity(StepOptions):
-    """How well the model given as `model` predicts each row."""
-
-    step: Literal["perplexity"] = "perplexity"
-    least_bits: float = Field(0.0, ge=0, description="rows with fewer bits per character are dropped as templates")
-    most_bits: float | None = Field(
-        None, gt=0, description="rows with more bits per character are dropped. Default: none, they are only measured"
-    )
-    least_percentile: float = Field(
-        0.0, ge=0, le=100, description="the corpus's most predictable rows below this percentile (%) are dropped"
-    )
-    most_percentile: float = Field(
-        100.0, ge=0, le=100, description="the corpus's least predictable rows above this percentile (%) are dropped"
-    )
-    most_characters: int = Field(
-        4000, ge=1, description="characters of a row that are read, from its beginning; it is judged by these"
-    )
-    context: int | None = Field(
-        None, ge=2, description="tokens that are read at once. Default: the model's context, at most 1,024"
-    )
-    device: str = Field("cpu", description="where the model computes: cpu, cuda, mps")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="what it computes in; bfloat16 is several times as fast where the machine knows it"
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Perplexity:
-        if self.most_bits is not None and self.most_bits <= self.least_bits:
-            raise ValueError(f"most_bits={self.most_bits:g} has to be above least_bits={self.least_bits:g}")
-        if self.most_percentile <= self.least_percentile:
-            raise ValueError("most_percentile has to be above least_percentile")
-        return self
 
 
 def prepare(options: Perplexity, context: Context, emit: Emit) -> None:

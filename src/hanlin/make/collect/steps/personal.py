@@ -11,55 +11,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator
-
-from hanlin.core.run.errors import did_you_mean
 from hanlin.core.text.documents import Row
 from hanlin.core.text.personal.fakes import fake
-from hanlin.core.text.personal.match import KINDS, USUAL_KINDS, Match
+from hanlin.core.text.personal.match import KINDS, Match
 from hanlin.core.text.personal.recognise import find_all
+from hanlin.make.collect.options.sensitive import Action, Personal
 from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
+from hanlin.make.collect.steps.step import Context, RowStep
 
 _THOUGHTS = "reasoning_content"
-
-Action = Literal["mask", "characters", "replace", "note", "drop"]
-
-
-class Personal(StepOptions):
-    """Find personal data and take it out."""
-
-    step: Literal["personal"] = "personal"
-    action: Action = Field(
-        "mask",
-        description="what becomes of it: mask ([身分證字號]), characters (each letter and digit as * or ○), replace "
-        "(made-up values of the same form, the same for the same value in the whole corpus), "
-        "note (only count), or drop the row "
-        "(it stays masked among the rejected)",
-    )
-    actions: dict[str, Action] = Field(
-        {}, description="another action for some kinds, as in '{company_id: note, national_id: drop}'"
-    )
-    kinds: tuple[str, ...] = Field(
-        USUAL_KINDS, description=f"kinds that are looked for, of {', '.join(KINDS)}. Default: all but ip"
-    )
-    min_confidence: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="the least sure match that counts: 0.5 takes a surname before 先生, 0.7 a number's form alone, "
-        "0.9 only what a label or a checksum backs",
-    )
-
-    @field_validator("kinds", "actions")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        for kind in value:
-            if kind not in KINDS:
-                raise ValueError(f'there is no kind "{kind}"; {did_you_mean(kind, KINDS)}')
-        return value
 
 
 def make(options: Personal, context: Context) -> RowStep:

@@ -9,113 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Literal
-
-from pydantic import Field
 
 from hanlin.core.text import alphabets
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.judging import Quality
 from hanlin.make.collect.steps.judging.figures import figures
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
+from hanlin.make.collect.steps.step import Context, RowStep
 
 _SURELY = 0.9
 _MODERN, _CLASSICAL = "modern function characters", "classical function characters"
-
-
-class Quality(StepOptions):
-    """Drop what isn't text written to be read."""
-
-    step: Literal["quality"] = "quality"
-    text: Literal["any", "modern", "classical"] = Field(
-        "any",
-        description="which Chinese to expect: modern (的了是在), classical (之乎者也; needs no punctuation), or any",
-    )
-    code: bool = Field(
-        False, description="whether curly brackets, symbols and short lines are welcome, as they are in source code"
-    )
-    least_characters: int = Field(10, ge=0, description="characters without white space; shorter rows are dropped")
-    least_letters: float = Field(
-        0.5, ge=0, le=1, description="share of letters and Han characters; others: digits, signs"
-    )
-    most_digits: float = Field(0.3, ge=0, le=1, description="share of digits")
-    most_symbols: float = Field(0.15, ge=0, le=1, description="share of signs that are no punctuation (#, □, emoji, …)")
-    most_broken: float = Field(
-        0.02, ge=0, le=1, description="share of characters that no font has, or of sequences as a wrong encoding makes"
-    )
-    most_addresses: float = Field(0.5, ge=0, le=1, description="share of characters in addresses of web pages")
-    most_punctuation: float = Field(0.45, ge=0, le=1, description="share of punctuation")
-    least_punctuation: float = Field(
-        0.008,
-        ge=0,
-        le=1,
-        description="share of punctuation in texts of 200 characters and more; not for classical text",
-    )
-    most_without_end: int = Field(
-        300,
-        ge=1,
-        description="characters without a sentence's end or a third line, from which a text is a list of words",
-    )
-    most_curly_brackets: float = Field(
-        0.02, ge=0, le=1, description="share of { and }: what is left of a page's program"
-    )
-    least_lines_with_end: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="share of lines that end in punctuation, where 8 or more are of under 30 characters on average",
-    )
-    most_short_lines: float = Field(
-        0.75, ge=0, le=1, description="share of lines under 12 characters without punctuation, from 8 lines on: menus"
-    )
-    most_bullets: float = Field(0.9, ge=0, le=1, description="share of lines that begin with a bullet, from 8 lines on")
-    most_ellipses: float = Field(0.3, ge=0, le=1, description="share of lines that end in an ellipsis, from 8 lines on")
-    most_boilerplate: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="share of characters in lines as every web page has them (會員登入, All rights reserved)",
-    )
-    most_repeated_lines: float = Field(
-        0.3, ge=0, le=1, description="share of lines that an earlier one says, from 4 on"
-    )
-    most_repeated_paragraphs: float = Field(
-        0.3, ge=0, le=1, description="share of paragraphs that an earlier one says, from 4 lines on"
-    )
-    most_top_ngram: float = Field(
-        0.35,
-        ge=0,
-        le=1,
-        description="share of characters in the most frequent n-gram (2 to 4 words, 4 to 6 Chinese characters), in "
-        "texts of 50 characters and more",
-    )
-    most_repeated_ngrams: float = Field(
-        0.6,
-        ge=0,
-        le=1,
-        description="share of characters in n-grams that stood there before (5 words, 8 Chinese characters)",
-    )
-    least_common: float = Field(
-        0.8,
-        ge=0,
-        le=1,
-        description="share of Han characters that are among the daily ones of Taiwan (5,401) or the mainland (3,755), "
-        "in texts of 20 and more",
-    )
-    least_function: float = Field(
-        0.008,
-        ge=0,
-        le=1,
-        description="share of function characters among Han characters, in texts of 100 and more: lists of names and "
-        "keywords have few",
-    )
-    least_stop_words: int = Field(
-        2, ge=0, description="different English stop words in an English text of 30 words and more"
-    )
-    least_word_length: float = Field(2.5, ge=0, description="characters of a mean word, where words have blanks")
-    most_word_length: float = Field(20.0, ge=1, description="characters of a mean word, where words have blanks")
-    least_words_with_letter: float = Field(
-        0.7, ge=0, le=1, description="share of words with a letter, from 10 words on"
-    )
 
 
 def make(options: Quality, context: Context) -> RowStep:

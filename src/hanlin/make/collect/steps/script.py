@@ -5,31 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
-
-from pydantic import Field
 
 from hanlin.core.text.documents import Row
-from hanlin.core.text.script import Script as ScriptName
 from hanlin.core.text.script import ScriptCount, count_script
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
-
-
-class Script(StepOptions):
-    """Tag each row Hant, Hans, mixed or other; drop those that are not wanted."""
-
-    step: Literal["script"] = "script"
-    keep: tuple[ScriptName, ...] = Field(
-        ("Hant", "Hans", "mixed", "other"),
-        min_length=1,
-        description="scripts that stay. other: no Han characters, or none that only one script uses (大山 is both)",
-    )
-    most_simplified_per_1000: float | None = Field(
-        None,
-        ge=0,
-        description="rows with more characters that only Simplified Chinese uses, per 1,000 characters, are dropped. "
-        "Default: no limit",
-    )
+from hanlin.make.collect.options.form import Script
+from hanlin.make.collect.steps.step import Context, RowStep
 
 
 def make(options: Script, context: Context) -> RowStep:

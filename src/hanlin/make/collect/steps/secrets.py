@@ -6,42 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
 
-from pydantic import Field, field_validator
-
-from hanlin.core.run.errors import did_you_mean
 from hanlin.core.text.documents import Row
-from hanlin.core.text.personal.credentials import ASSIGNED, CREDENTIALS, find_credentials
+from hanlin.core.text.personal.credentials import find_credentials
+from hanlin.make.collect.options.sensitive import Secrets
 from hanlin.make.collect.steps.personal import cover, spoken, with_spoken
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
-
-ALL = (*CREDENTIALS, *ASSIGNED)
-
-
-class Secrets(StepOptions):
-    """Find keys, tokens and passwords and take them out."""
-
-    step: Literal["secrets"] = "secrets"
-    action: Literal["mask", "note", "drop"] = Field(
-        "mask", description="what becomes of a secret: mask ([aws_key]), note (only count), or drop the row"
-    )
-    kinds: tuple[str, ...] = Field(ALL, description=f"kinds that are looked for, of {', '.join(ALL)}")
-    min_entropy: float = Field(
-        3.0,
-        ge=0,
-        le=8,
-        description="bits a character that a value assigned to a word like password must have to count; "
-        "issuers' own forms always count",
-    )
-
-    @field_validator("kinds")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        for kind in value:
-            if kind not in ALL:
-                raise ValueError(f'there is no kind "{kind}"; {did_you_mean(kind, ALL)}')
-        return value
+from hanlin.make.collect.steps.step import Context, RowStep
 
 
 def make(options: Secrets, context: Context) -> RowStep:

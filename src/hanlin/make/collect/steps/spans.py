@@ -22,40 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from hanlin.core.text.documents import Row
+from hanlin.make.collect.options.repetition import Spans
 from hanlin.make.collect.steps.matching import units
 from hanlin.make.collect.steps.matching.parts import says_nothing, texts_of, with_texts, without
 from hanlin.make.collect.steps.matching.tally import tally
-from hanlin.make.collect.steps.step import Context, Findings, StepOptions, Survey
-
-
-class Spans(StepOptions):
-    """Cut out long spans that occur earlier in the corpus."""
-
-    step: Literal["spans"] = "spans"
-    least_chars: int = Field(
-        50,
-        ge=10,
-        description="letters and digits of a span: repeated ones of this length are always found. Lee et al. take 50 "
-        "tokens of English, about 200 characters; 50 Chinese characters say as much as 30 words",
-    )
-    sample: int = Field(
-        8, ge=1, description="one in about (sample + 1) / 2 positions is remembered; 1 is exact and takes most space"
-    )
-    max_share: float = Field(
-        0.7, ge=0, le=1, description="a row is dropped where more than this share of its characters would be cut out"
-    )
-
-    @model_validator(mode="after")
-    def _sample_fits(self) -> Spans:
-        if self.sample * 2 > self.least_chars:
-            raise ValueError(f"sample={self.sample} is more than half of least_chars={self.least_chars}")
-        return self
+from hanlin.make.collect.steps.step import Context, Findings, Survey
 
 
 def make(options: Spans, context: Context) -> RepeatedSpans:

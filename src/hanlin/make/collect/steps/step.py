@@ -1,8 +1,7 @@
 """What a step of collect is: rows in, rows out; a row that is dropped stays, and bears its reason.
 
-A step is a module of this folder, named as recipes name it, with
+A step is a module of this folder, named as recipes name it, with options in ../options (listed in config.py) and
 
-    class Near(StepOptions): step: Literal["near"] = "near"; …      its options (also in the list of config.py)
     def make(options: Near, context: Context) -> RowStep | Survey    called once in every process
     def prepare(options: Near, context: Context, emit: Emit) -> None    optional: once, before all, in the main process;
                                                                      what it leaves in context.work, make may open
@@ -26,17 +25,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hanlin.core.run.artifact import Artifact
-from hanlin.core.run.config import Config
 from hanlin.core.text.documents import Row
 
 if TYPE_CHECKING:
     from hanlin.make.collect.config import Collect
-
-
-class StepOptions(Config):
-    """Base of a step's options. Every subclass has `step: Literal["its name"]`."""
-
-    step: str
 
 
 @dataclass(frozen=True)

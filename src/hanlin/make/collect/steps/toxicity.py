@@ -16,44 +16,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import Field, field_validator
 
-from hanlin.core.run.errors import did_you_mean
 from hanlin.core.text.documents import Row
 from hanlin.core.text.personal.folding import fold
+from hanlin.make.collect.options.sensitive import Toxicity
 from hanlin.make.collect.steps.matching.parts import texts_of
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
+from hanlin.make.collect.steps.step import Context, RowStep
 
-CATEGORIES = ("profanity", "slur", "sexual", "threat", "spam")
 _SHORTEST_CHARS = 200
-
-
-class Toxicity(StepOptions):
-    """Count foul and fraudulent phrases; drop rows that hold too many."""
-
-    step: Literal["toxicity"] = "toxicity"
-    categories: tuple[str, ...] = Field(CATEGORIES, description=f"what is looked for, of {', '.join(CATEGORIES)}")
-    threshold: float | None = Field(
-        10,
-        gt=0,
-        description="score at which a row is dropped: weighted hits for every 1,000 characters (profanity 1, "
-        "sexual 2, slur and spam 3, threat 4); null drops none and only notes what was found",
-    )
-    words: dict[str, tuple[str, ...]] = Field(
-        {}, description="more words by category, as in '{spam: [某某娛樂城]}'; a new category weighs 1"
-    )
-    innocent: tuple[str, ...] = Field((), description="more words inside which nothing counts")
-
-    @field_validator("categories")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        for name in value:
-            if name not in CATEGORIES:
-                raise ValueError(f'there is no category "{name}"; {did_you_mean(name, CATEGORIES)}')
-        return value
 
 
 def make(options: Toxicity, context: Context) -> RowStep:

@@ -11,41 +11,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.conversion import TaiwanConverter
 from hanlin.core.text.documents import Row
 from hanlin.core.text.script import count_script
 from hanlin.core.text.wording import count_wording
+from hanlin.make.collect.options.form import Wording
 from hanlin.make.collect.steps.matching.parts import texts_of, with_texts
-from hanlin.make.collect.steps.step import Context, RowStep, StepOptions
-
-
-class Wording(StepOptions):
-    """Count the mainland's words; convert them, and Simplified characters, to Taiwan's."""
-
-    step: Literal["wording"] = "wording"
-    convert: bool = Field(
-        False,
-        description="write Taiwan's characters and words. Text that is Traditional already changes in its words alone. "
-        "Code, addresses and paths are never touched; what the row said before stays in its notes (original)",
-    )
-    words: bool = Field(True, description="convert words too (軟件 → 軟體); false: characters alone (软件 → 軟件)")
-    quotations: Literal["keep", "convert"] = Field(
-        "keep", description="what stands in 「」, 『』 or “” on one line: keep it as it was said, or convert it too"
-    )
-    keep_names: tuple[str, ...] | str = Field(
-        (), description="names and other strings that are never touched: a list, or a file with one a line"
-    )
-    most_per_1000: float | None = Field(
-        None,
-        ge=0,
-        description="rows with more mainland terms per 1,000 characters are dropped (of converted rows, what is left "
-        "counts). Default: no limit",
-    )
+from hanlin.make.collect.steps.step import Context, RowStep
 
 
 def make(options: Wording, context: Context) -> RowStep:
