@@ -180,7 +180,7 @@ def _listed(value: Any) -> list[str]:
 
 
 def _in_order(steps: Mapping[str, Step], wanted: Sequence[str], path: Path) -> list[Step]:
-    """The wanted steps and all they need, depth-first, in the file's order. Raises HanlinError naming the steps of a circle."""
+    """The wanted steps and all they need, in the file's order. Raises HanlinError naming the steps of a circle."""
     done: dict[str, Step] = {}
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
