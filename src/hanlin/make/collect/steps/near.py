@@ -25,6 +25,7 @@ from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.options.repetition import Near
 from hanlin.make.collect.steps.matching import minhash, others, units
+from hanlin.make.collect.steps.matching.names import names_of
 from hanlin.make.collect.steps.step import Context, Findings, Survey
 
 CANDIDATE_MARGIN = 0.15
@@ -80,7 +81,7 @@ class NearDuplicates(Survey):
         dropped = np.flatnonzero(kept != np.arange(len(parents)))
         similarity[dropped] = minhash.estimate(signatures, dropped, kept[dropped])
         del signatures
-        names = _names(chain(against, looks), np.unique(kept[dropped]))
+        names = names_of(chain(against, looks), np.unique(kept[dropped]))
         place = num_against
         for look in looks:
             here = slice(place, place + len(look["lengths"]))
@@ -167,18 +168,6 @@ def _kept(parents: np.ndarray, lengths: np.ndarray, num_against: int, keep: str)
     shared = np.bincount(parents, minlength=len(parents))[parents] > 1
     clusters[shared] = np.unique(parents[shared], return_inverse=True)[1]
     return kept, clusters
-
-
-def _names(looks: Iterable[Findings], wanted: np.ndarray) -> dict[int, str]:
-    """The ids of the wanted rows (in rising order), read look by look."""
-    names: dict[int, str] = {}
-    place = 0
-    for look in looks:
-        end = place + len(look["lengths"])
-        here = wanted[np.searchsorted(wanted, place) : np.searchsorted(wanted, end)]
-        names.update(zip(here.tolist(), look["id"][here - place].tolist()))
-        place = end
-    return names
 
 
 def _exact_similarity(pairs: np.ndarray, looks: Iterable[Findings]) -> np.ndarray:
