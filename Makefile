@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hanlin needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Hanlin into $(VENV) (about a minute) …"
-	@$(PIP) --editable ".[serve]"
+	@$(PIP) --editable ".[serve,corpus]"
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
