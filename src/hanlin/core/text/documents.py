@@ -163,10 +163,9 @@ def rows_of(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
 
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """The rows as a table with the columns of SCHEMA."""
-    columns = dict(zip(_FIELDS, zip(*map(_values_of, rows)))) if rows else dict.fromkeys(_FIELDS, ())
     arrays = []
     for item in SCHEMA:
-        values: Sequence[Any] = columns[item.name]
+        values: Sequence[Any] = list(map(attrgetter(item.name), rows))
         if item.name in _CONVERSATIONS:
             if not any(values):
                 arrays.append(_no_messages(len(rows)))

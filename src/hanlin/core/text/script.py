@@ -9,6 +9,7 @@ are written in both and tell nothing. The two sets come from OpenCC's tables and
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -64,14 +65,40 @@ class ScriptCount:
 
 def count_script(text: str) -> ScriptCount:
     """Count by a table lookup on code points: about 100 million characters a second."""
-    table = _marks()
     counts = np.zeros(8, dtype=np.int64)
     for start in range(0, len(text), _BLOCK_CHARS):
-        encoded = text[start : start + _BLOCK_CHARS].encode("utf-32-le", "surrogatepass")
-        counts += np.bincount(table[np.frombuffer(encoded, dtype="<u4")], minlength=8)
+        counts += np.bincount(_marks_of(text[start : start + _BLOCK_CHARS]), minlength=8)
     traditional = int(counts[_HAN | _TRADITIONAL])
     simplified = int(counts[_HAN | _SIMPLIFIED])
     return ScriptCount(traditional, simplified, int(counts[_HAN]) + traditional + simplified, len(text))
+
+
+def count_scripts(texts: Sequence[str]) -> Iterator[ScriptCount]:
+    """The count of each text. Short ones are looked up many at once, a block of characters at a time."""
+    block: list[str] = []
+    characters = 0
+    for text in texts:
+        if block and characters + len(text) > _BLOCK_CHARS:
+            yield from _counted(block)
+            block, characters = [], 0
+        block.append(text)
+        characters += len(text)
+    yield from _counted(block)
+
+
+def _counted(texts: Sequence[str]) -> Iterator[ScriptCount]:
+    if len(texts) < 2:
+        yield from map(count_script, texts)
+        return
+    lengths = list(map(len, texts))
+    borders = np.cumsum([0, *lengths])
+    marks = _marks_of("".join(texts))
+    before = (
+        np.flatnonzero(found).searchsorted(borders)
+        for found in (marks == _HAN | _TRADITIONAL, marks == _HAN | _SIMPLIFIED, marks & _HAN)
+    )
+    columns = (np.diff(places).tolist() for places in before)
+    yield from map(ScriptCount, *columns, lengths)
 
 
 def simplified_leak_per_1000(text: str) -> float:
@@ -118,6 +145,10 @@ def _encodable(character: str, encoding: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _marks_of(text: str) -> np.ndarray:
+    return _marks()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")]
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ def place(group: str, seed: int) -> float:
 
 
 class Assignment:
-    """Split of each row; `settle` afterwards names the groups that must move so that neither split is empty."""
+    """Split of each row; `settle`, once all groups are noted, names those that must move so that no split is empty."""
 
     def __init__(self, seed: int, share: float):
         self.seed, self.share = seed, share
@@ -32,9 +32,11 @@ class Assignment:
     def split_of(self, row: Row) -> Split:
         if row.reason:
             return "rejected"
-        key = place(row.group, self.seed)
-        self.note([(key, row.group)])
-        return "heldout" if key < self.share else "train"
+        return "heldout" if place(row.group, self.seed) < self.share else "train"
+
+    def note_groups(self, rows: Iterable[Row]) -> None:
+        """The groups of the rows that are kept."""
+        self.note([(place(group, self.seed), group) for group in {row.group for row in rows if not row.reason}])
 
     def note(self, places: Iterable[tuple[float, str]]) -> None:
         """Groups that were seen, here or elsewhere: only the first and the last of them are remembered."""
@@ -70,9 +72,10 @@ def cut_single_group(rows: Sequence[Row]) -> Iterator[Row]:
 
 def assign(rows: Iterable[Row], assignment: Assignment) -> list[tuple[Row, Split]]:
     """Rows with their split, both splits filled where there are at least two groups."""
-    placed = [(row, assignment.split_of(row)) for row in rows]
+    rows = list(rows)
+    assignment.note_groups(rows)
     moved = assignment.settle()
-    return [(row, moved.get(row.group, split)) for row, split in placed]
+    return [(row, moved.get(row.group, split)) for row in rows for split in [assignment.split_of(row)]]
 
 
 def split_before_end(rows: Iterable[Row], characters: int, share: float) -> Iterator[tuple[Row, Split]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from operator import attrgetter
 from typing import Any
 
 from hanlin.core.text.documents import Row
@@ -14,6 +15,7 @@ _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x85]")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff\ufffe\uffff]")
 
 _LABELS = ("id", "source", "type", "group", "reason", "language")
+_labels_of = attrgetter(*_LABELS)
 _CONVERSATIONS = ("messages", "chosen", "rejected")
 _JSON = ("tools", "notes")
 
@@ -30,11 +32,16 @@ def clean_text(text: str) -> str:
 
 
 def clean_row(row: Row) -> Row:
-    changes: dict[str, Any] = {name: value for name in _LABELS if not (value := getattr(row, name)).isprintable()}
-    changes = {name: _INVISIBLE.sub("", value) for name, value in changes.items()}
-    changes |= {name: tuple(map(_clean, value)) for name in _CONVERSATIONS if (value := getattr(row, name))}
-    changes |= {name: _visible(value) for name in _JSON if (value := getattr(row, name))}
-    return row.changed(text=clean_text(row.text), **changes)
+    changes: dict[str, Any] = {}
+    if not "".join(labels := _labels_of(row)).isprintable():
+        changes |= {name: _INVISIBLE.sub("", label) for name, label in zip(_LABELS, labels)}
+    if row.kind != "text":
+        changes |= {name: tuple(map(_clean, getattr(row, name))) for name in _CONVERSATIONS}
+    if row.tools or row.notes:
+        changes |= {name: _visible(getattr(row, name)) for name in _JSON}
+    if (text := clean_text(row.text)) != row.text:
+        changes["text"] = text
+    return row.changed(**changes) if changes else row
 
 
 def unusable(row: Row, min_chars: int) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanlin.core.text import script
-from hanlin.core.text.script import ScriptCount, count_script, script_of, simplified_leak_per_1000
+from hanlin.core.text.script import ScriptCount, count_script, count_scripts, script_of, simplified_leak_per_1000
 
 TRADITIONAL = "臺灣的軟體與資訊產業，國際聞名。"
 SIMPLIFIED = "台湾的软件与信息产业，国际闻名。"
@@ -63,3 +63,10 @@ def test_counts_add_up(first, second):
 def test_a_long_text_is_counted_in_blocks():
     text = "灣国a" * 500_000
     assert count_script(text) == ScriptCount(500_000, 500_000, 1_000_000, 1_500_000)
+
+
+@given(st.lists(st.text(alphabet="國国山ab \ud800🀄", max_size=20), max_size=9), st.integers(1, 30))
+def test_counts_of_many_are_counts_of_each(texts, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "_BLOCK_CHARS", block)
+        assert list(count_scripts(texts)) == list(map(count_script, texts))

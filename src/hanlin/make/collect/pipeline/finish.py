@@ -13,7 +13,7 @@ from typing import Any
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import Emit
 from hanlin.core.text.documents import SPLITS, Row, RowWriter, Split
-from hanlin.core.text.script import script_of
+from hanlin.core.text.script import count_scripts
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, split_before_end
 from hanlin.make.collect.mix import Mix, Portion, copies, portions, unused_names
@@ -129,10 +129,11 @@ def _survey(task: tuple[Job, int, Path]) -> dict[str, Any]:
     seen: dict[str, Any] = {"number": number, "first": {}, "characters": {}, "ends": {}, "sizes": {}, "keys": {}}
     for kind, rows in kinds.items():
         assignment = Assignment(config.seed, config.heldout_share)
-        training = [row for row in rows if assignment.split_of(row) == "train"]
+        assignment.note_groups(rows)
         seen["first"][kind] = rows[0].id
         seen["characters"][kind] = sum(row.characters for row in rows)
         seen["ends"][kind] = assignment.ends
+        training = [row for row in rows if assignment.split_of(row) == "train"] if config.mix != Mix() else []
         if config.mix.changes_amounts:
             seen["sizes"][kind] = sum(map(size, training))
         if config.mix.order != "as_read":
@@ -170,14 +171,15 @@ def _kind(config: Collect, seen: dict[str, Any]) -> str:
 
 def _all_rows(shards: Sequence[Path], config: Collect, kind: str) -> Iterator[Row]:
     for shard in shards:
-        for row in read_shard(shard):
-            yield _finished(row, config, kind)
+        yield from _finished(read_shard(shard), config, kind)
 
 
-def _finished(row: Row, config: Collect, kind: str) -> Row:
-    if not row.reason and row.kind != kind:
-        row = replace(row, reason=f"other kind: {row.kind}, rows={config.rows} was asked for")
-    return row.changed(script=script_of(row.content))
+def _finished(rows: Sequence[Row], config: Collect, kind: str) -> Iterator[Row]:
+    for row, count in zip(rows, count_scripts([row.content for row in rows])):
+        reason = row.reason
+        if not reason and row.kind != kind:
+            reason = f"other kind: {row.kind}, rows={config.rows} was asked for"
+        yield row.changed(script=count.script, reason=reason)
 
 
 def _place(task: tuple[Placing, Path]) -> None:
@@ -199,8 +201,7 @@ def _placed(placing: Placing, shard: Path) -> Iterator[tuple[Row, Split, int]]:
     config = placing.config
     share = config.heldout_share if config.heldout == "groups" else 0.0
     assignment = Assignment(config.seed, share)
-    for row in read_shard(shard):
-        row = _finished(row, config, placing.kind)
+    for row in _finished(read_shard(shard), config, placing.kind):
         split = assignment.split_of(row)
         split = split if split == "rejected" else placing.moved.get(row.group, split)
         if split == "rejected" or placing.epochs is None:

@@ -35,6 +35,8 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 }
 """The keys that make a layout, in the order in which they are tried."""
 
+_KEYS = {schema: frozenset(keys) for schema, keys in SCHEMAS.items()}
+
 _SPELLED = {
     "preference": '{"prompt", "chosen", "rejected"}',
     "OpenAI preference": '{"input", "preferred_output", "non_preferred_output"}',
@@ -94,15 +96,15 @@ def _recognised(value: Any, place: str) -> tuple[dict[str, Any], str]:
     if not isinstance(value, dict):
         raise _unknown(f"{place}: unknown layout, it has a {type(value).__name__}.", "", "")
     present = {key: _listed(key, part) for key, part in value.items() if part is not None}
-    for schema, keys in SCHEMAS.items():
-        if all(key in present and _fits(key, present[key]) for key in keys):
+    for schema, keys in _KEYS.items():
+        if present.keys() >= keys and all(_fits(key, present[key]) for key in keys):
             return present, schema
     raise _nearest(value, place)
 
 
 def _listed(key: Any, part: Any) -> Any:
     """A list of messages that a table keeps as JSON in a text."""
-    if key in (*_LISTS, "prompt", "completion", "chosen", "rejected") and isinstance(part, str) and part[:2] == "[{":
+    if isinstance(part, str) and part[:2] == "[{" and key in (*_LISTS, "prompt", "completion", "chosen", "rejected"):
         try:
             return json.loads(part)
         except (ValueError, RecursionError):

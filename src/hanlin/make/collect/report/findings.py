@@ -77,7 +77,8 @@ class Findings:
                 table[name] += value
                 touched.add(subject)
                 _forget_rare(table)
-        self.rows.update(touched)
+        for subject in touched:
+            self.rows[subject] += 1
 
     def add(self, other: Findings) -> None:
         for subject, table in other.tables.items():

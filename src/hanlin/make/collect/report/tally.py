@@ -68,15 +68,16 @@ class Tally:
         if split == "rejected":
             self._note_dropped(key, row)
             return
-        figures = {"rows": 1, "characters": row.characters}
+        characters = row.characters
         self.kind = self.kind or row.kind
-        self.splits[split].update(figures)
-        self.types[_known(row.type, self.types)].update({f"{split}_{name}": count for name, count in figures.items()})
-        self.decades[decade(row)].update(figures)
-        self.scripts[row.script].update(figures)
-        self.languages[_known(row.language, self.languages)].update(figures)
-        self.lengths[bisect_right(LENGTHS, row.characters) - 1] += 1
-        self.kept_findings.note(key, self._found(row))
+        _count(self.splits[split], characters)
+        _count(self.types[_known(row.type, self.types)], characters, f"{split}_")
+        _count(self.decades[decade(row)], characters)
+        _count(self.scripts[row.script], characters)
+        _count(self.languages[_known(row.language, self.languages)], characters)
+        self.lengths[bisect_right(LENGTHS, characters) - 1] += 1
+        if row.notes:
+            self.kept_findings.note(key, self._found(row))
         _draw(self.kept_rows, key, row)
         if ORIGINAL in row.notes:
             _draw(self.changed_rows, key, row)
@@ -109,7 +110,7 @@ class Tally:
 
     def _note_dropped(self, key: int, row: Row) -> None:
         reason = _known(reason_name(row), self.dropped)
-        self.dropped[reason].update({"rows": 1, "characters": row.characters})
+        _count(self.dropped[reason], row.characters)
         self.dropped_findings.note(key, self._found(row))
         self.clusters.note(key, row.id, row.reason)
         if reason in self.dropped_rows or len(self.dropped_rows) < MOST_REASONS:
@@ -148,6 +149,12 @@ def reason_name(row: Row) -> str:
 
 def decade(row: Row) -> str:
     return f"{row.year // 10 * 10}s" if row.year else "unknown"
+
+
+def _count(figures: Counter[str], characters: int, prefix: str = "") -> None:
+    """One row more. Not by Counter.update, which takes five times as long."""
+    figures[f"{prefix}rows"] += 1
+    figures[f"{prefix}characters"] += characters
 
 
 def _known(name: str, figures: Mapping[str, Any]) -> str:

@@ -7,15 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hanlin.core.text.documents import Row
-from hanlin.core.text.script import ScriptCount, count_script
+from hanlin.core.text.script import ScriptCount, count_scripts
 from hanlin.make.collect.options.form import Script
 from hanlin.make.collect.steps.step import Context, RowStep
 
 
 def make(options: Script, context: Context) -> RowStep:
     def judged(rows: list[Row]) -> Iterable[Row]:
-        for row in rows:
-            count = count_script(row.content)
+        for row, count in zip(rows, count_scripts([row.content for row in rows])):
             notes = {**row.notes, "script": shares(count)} if count.traditional + count.simplified else row.notes
             yield replace(row, script=count.script, reason=_reason(count, options), notes=notes)
 

@@ -26,7 +26,9 @@ SURE = 0.95
 NEIGHBOURS = 64
 """Rows that share a band are compared with so many before them, and with the first; most bands hold two or three."""
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 512
+"""rensa hands out Python integers: so few at once stay in the processor's cache, in half the time of 8192 rows."""
+
 _PAIRS_AT_ONCE = 65536
 
 
