@@ -18,6 +18,7 @@ from hanlin.core.text.chat_ids import encode_cut
 from hanlin.core.text.messages import ROLES, Message, check_messages, names_of_calls, opening, thought_of
 from hanlin.core.text.sandbox import TemplateFailure, run_template
 from hanlin.core.text.spelling import new_breaker
+from hanlin.core.text.template_files import named_template
 from hanlin.core.text.tokenizer import IM_END, Tokenizer
 
 __all__ = [
@@ -51,12 +52,28 @@ def template_hash(template: str) -> str:
     return hashlib.sha256(template.encode()).hexdigest()[:16]
 
 
+_TEMPLATES_BY_MARKUP = {
+    "<|im_end|>": "chatml",
+    "<end_of_turn>": "gemma",
+    "<|eot_id|>": "llama3",
+    "[/INST]": "mistral",
+}
+"""Stop tokens or ends of a question that a vocabulary has for the template of its family."""
+
+
 def chat_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """The same tokenizer, whose end is ChatML's stop token unless the model brings a template of its own."""
-    settings = {**tokenizer.settings, "chat_template": tokenizer.chat_template or CHATML}
+    """The same tokenizer with a chat template: the model's own, else the one its vocabulary has the markup for (a base
+    model of Gemma knows <end_of_turn>), else ChatML, whose stop token is then its end."""
+    settings = {**tokenizer.settings, "chat_template": tokenizer.chat_template or _by_markup(tokenizer)}
     if settings["chat_template"] == CHATML:
         settings["eos_token"] = IM_END
     return Tokenizer(tokenizer.backend, settings)
+
+
+def _by_markup(tokenizer: Tokenizer) -> str:
+    known = tokenizer.backend.token_to_id
+    name = next((name for token, name in _TEMPLATES_BY_MARKUP.items() if known(token) is not None), "chatml")
+    return named_template(name)
 
 
 def stop_token(tokenizer: Tokenizer) -> str:

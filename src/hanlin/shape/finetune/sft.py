@@ -22,6 +22,7 @@ from hanlin.core.run.execute import Result
 from hanlin.core.run.ranks import is_first
 from hanlin.core.text.chat import Message, chat_tokenizer, opening, stop_token
 from hanlin.core.text.documents import Row, read_rows
+from hanlin.core.text.tokenizer import Tokenizer
 from hanlin.core.train.certificate import certify, shortened
 from hanlin.core.train.compiling import training_dtype
 from hanlin.core.train.conversations import Example, Prepared, prepare, reply_likelihood
@@ -38,6 +39,7 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     _refuse_silent(loaded)
     parameters = loaded.model.num_parameters()
     tokenizer = chat_tokenizer(loaded.tokenizer)
+    ends = _ends(tokenizer)
     rows, heldout_rows = (_conversations(inputs["data"], split) for split in ("train", "heldout"))
     _refuse_empty(rows, inputs["data"])
     context = min(config.context or loaded.context, loaded.context)
@@ -61,7 +63,7 @@ def run(config: Finetune, inputs: dict[str, Artifact], out: Path, emit: Emit) ->
     fitted = fit(chat.model, batches, config.train, emit, out, look, objective=objective, rate_of=rate_of)
     metrics = _metrics(fitted, training, plain.batches_per_epoch)
     if is_first():
-        _save(out, chat, config, inputs["model"])
+        _save(out, chat, config, inputs["model"], ends)
         made = f"{inputs['model'].path.name}, fine-tuned on conversations"
         write_card(out, made, metrics, inputs, certificate, "peft" if has_adapter(config) else "transformers")
         shutil.rmtree(out / "teacher", ignore_errors=True)
@@ -162,10 +164,14 @@ def _metrics(fitted: Fitted, training: Prepared, batches_per_epoch: int) -> dict
     }
 
 
-def _save(out: Path, chat: Pretrained, config: Finetune, base: Artifact) -> None:
+def _ends(tokenizer: Tokenizer) -> list[int]:
+    """Where a reply ends. Raises HanlinError, before anything is trained, where the vocabulary has no such token."""
+    return list(dict.fromkeys((tokenizer.id_of(stop_token(tokenizer)), tokenizer.eos_id, tokenizer.document_id)))
+
+
+def _save(out: Path, chat: Pretrained, config: Finetune, base: Artifact, ends: list[int]) -> None:
     tokenizer = chat.tokenizer
-    ends = (tokenizer.id_of(stop_token(tokenizer)), tokenizer.eos_id, tokenizer.document_id)
-    generation = {"eos_token_id": list(dict.fromkeys(ends))}
+    generation = {"eos_token_id": ends}
     if has_adapter(config):
         four_bit = FOUR_BIT if config.tune == "qlora" else ""
         write_adapter(

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import CONVERSATIONS, assistant, system, user
 from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 
 from hanlin.core.run.errors import HanlinError
-from hanlin.core.text.chat import CHATML, Rendered, render, stop_token
+from hanlin.core.text.chat import CHATML, Rendered, chat_tokenizer, render, stop_token
 from hanlin.core.text.chat_view import pieces
 from hanlin.core.text.pretokenize import new_backend
 from hanlin.core.text.template_files import named_template
@@ -276,3 +278,10 @@ def test_tools_and_variables_cannot_spell_tokens_either() -> None:
     assert ids.count(tokenizer.eos_id) == 2 and ids.count(tokenizer.id_of("[INST]")) == 1
     assert '"description": "</s>[INST]", "parameters": {"</s>": ["</s>"]}' in text
     assert '"arguments": {"</s>": ["[INST]"]}' in text
+
+
+@pytest.mark.parametrize("token, name", [("<end_of_turn>", "gemma"), ("<|eot_id|>", "llama3"), ("<other>", "chatml")])
+def test_a_base_model_gets_the_template_its_vocabulary_has_the_markup_for(token: str, name: str) -> None:
+    backend = Backend(BPE(vocab={token: 0}, merges=[]))
+    assert chat_tokenizer(Tokenizer(backend, {})).chat_template == named_template(name)
+    assert chat_tokenizer(Tokenizer(backend, {"chat_template": "own"})).chat_template == "own"
