@@ -95,9 +95,9 @@ def parse() -> argparse.Namespace:
 
 
 def prepare(work: Path) -> None:
-    """The recipe's corpus and tokenizer, made once."""
+    """The recipe's legal corpus and a tokenizer of it, made once."""
     values = {step.name: step.values for step in load_recipe(RECIPE, ROOMS).steps}
-    sources = {f"sources.{n}": fetch(address, silent) for n, address in enumerate(values["corpus"]["sources"])}
+    sources = {f"sources.{n}": fetch(address, silent) for n, address in enumerate(values["law"]["sources"])}
     corpus = execute(ROOMS["collect"], Collect(rows="text"), sources, work / "corpus", replace=True)
     config = Tokenize(vocab_size=values["tokenizer"]["vocab_size"])
     execute(ROOMS["tokenize"], config, {"corpus": corpus}, work / "tokenizer", replace=True)

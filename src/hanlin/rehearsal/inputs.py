@@ -35,7 +35,11 @@ class Inputs:
         found: dict[str, Made] = {}
         for name, kinds in step.room.inputs.items():
             text = step.values.get(name)
-            if not isinstance(text, str) or kinds == ("source",):
+            if "source" in kinds:
+                listed = text if isinstance(text, list) else [text]
+                found |= {item: self.made[item] for item in listed if isinstance(item, str) and item in self.made}
+                continue
+            if not isinstance(text, str):
                 continue
             made = self.made.get(text)
             if kinds == ("corpus",) and (made or is_artifact(Path(text))):

@@ -144,7 +144,7 @@ class Rehearsal:
             return self._train(step, values, out, inputs)
         if room == "collect":
             limit = real_options(step).limit
-            return self.stages.run(step.name, room, work.collect, values, str(out), limit, tell=_collected)
+            return self.stages.run(step.name, room, work.collect, values, str(out), limit, inputs, tell=_collected)
         if room == "tokenize":
             learned = values["sample_characters"] < real_options(step).sample_characters
             is_sample = learned or any(made.scale.characters != 1.0 for made in inputs.values())

@@ -54,22 +54,39 @@ def make_step(
     return Made(str(artifact.path), artifact.kind, artifact.manifest.metrics)
 
 
-def collect(values: dict[str, Any], out: str, real_limit: int | None) -> Made:
-    """The first rows of the sources (`limit`), and how many more the real run will read."""
-    made = make_step("collect", values, out, {})
+def collect(values: dict[str, Any], out: str, real_limit: int | None, inputs: Mapping[str, Made]) -> Made:
+    """The first rows of the sources (`limit`), and how many more the real run will read. inputs: steps among them."""
+    made = make_step("collect", values, out, {name: step.path for name, step in inputs.items()})
     has_all = made.metrics["rows_read"] < values["limit"] or values["limit"] == real_limit
-    return Made(made.path, made.kind, made.metrics, WHOLE if has_all else _scale(values, real_limit))
+    if inputs:
+        scale = _scale_of_steps(made, [inputs.get(name) for name in _listed(values["sources"])])
+    else:
+        scale = WHOLE if has_all else _scale(values, real_limit)
+    return Made(made.path, made.kind, made.metrics, scale)
+
+
+def _scale_of_steps(made: Made, sources: list[Made | None]) -> Scale:
+    """Where earlier steps are read: their rows, each as many times as the real one has, by the rows that were read."""
+    rows = 0.0
+    for source in sources:
+        if source is None or source.scale.rows is None:
+            return Scale(None, None)
+        rows += source.metrics["rows"] * source.scale.rows
+    times = max(1.0, rows / max(1, made.metrics["rows_read"]))
+    return Scale(times, times)
 
 
 def _scale(values: Mapping[str, Any], real_limit: int | None) -> Scale:
     from hanlin.core.run.sources import fetch
     from hanlin.make.collect.config import Collect
-    from hanlin.make.collect.read import read_sources
+    from hanlin.make.collect.reading.reader import Reading
+    from hanlin.make.collect.reading.walk import plan, read_unit
 
-    sources = values["sources"] if isinstance(values["sources"], list) else [values["sources"]]
-    config = Collect.model_validate({name: value for name, value in values.items() if name != "sources"})
-    artifacts = [fetch(str(address), silent) for address in sources]
-    rows = islice(read_sources(artifacts, config, [], silent), real_limit)
+    options = {name: value for name, value in values.items() if name not in ROOMS["collect"].inputs}
+    config = Collect.model_validate(options)
+    sources, units = plan([fetch(str(address), silent) for address in _listed(values["sources"])])
+    reading = Reading(config)
+    rows = islice((row for unit in units for row in read_unit(unit, sources[unit.source], reading)), real_limit)
     first = [row.characters for row in islice(rows, config.limit)]
     num_rows, characters = len(first), sum(first)
     began = time.monotonic()
@@ -78,6 +95,10 @@ def _scale(values: Mapping[str, Any], real_limit: int | None) -> Scale:
         if time.monotonic() - began > COUNTING_SECONDS:
             return Scale(None, None)
     return Scale(characters / max(1, sum(first)), num_rows / max(1, len(first)))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def learn_tokenizer(values: dict[str, Any], out: str, made: Mapping[str, str], is_sample: bool) -> Made:
