@@ -12,6 +12,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+
+from hanlin.core.text.protected import HOLE, show
 
 HAN = r"\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _WIDE_BLANKS = r"\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
@@ -157,26 +161,37 @@ BOILERPLATE: dict[str, re.Pattern[str]] = {
 """Lines that say nothing of their page, by kind. A pattern holds for the whole line."""
 
 
-def without_boilerplate(text: str, more: frozenset[str] = frozenset()) -> tuple[str, Counter[str]]:
-    """(the text without boilerplate lines, how many of each kind went). more: further lines, without their blanks."""
+def without_boilerplate(
+    text: str, more: frozenset[str] = frozenset(), spans: Sequence[str] = (), *, known: bool = True
+) -> tuple[str, list[str], Counter[str]]:
+    """(the text without boilerplate lines, what its holes still hold, how many lines of each kind went).
+
+    more: further lines, without their blanks; spans: what was taken out of the text (protected.py); known: also the
+    lines of BOILERPLATE.
+    """
     gone: Counter[str] = Counter()
-    kept = []
+    kept: list[str] = []
+    kept_spans: list[str] = []
+    holes = iter(spans)
     for line in text.split("\n"):
-        if kind := _boilerplate_kind(line.strip(), more):
+        inside = list(islice(holes, line.count(HOLE))) if spans else []
+        if kind := _boilerplate_kind(line.strip(), show(line, inside).strip(), more, known):
             gone[kind] += 1
         else:
             kept.append(line)
-    return ("\n".join(kept), gone) if gone else (text, gone)
+            kept_spans += inside
+    return ("\n".join(kept), kept_spans, gone) if gone else (text, list(spans), gone)
 
 
-def _boilerplate_kind(line: str, more: frozenset[str]) -> str:
-    if not line or len(line) > 200:
+def _boilerplate_kind(line: str, shown: str, more: frozenset[str], known: bool) -> str:
+    """shown: the line with what was taken out of it. The words that tell must stand outside of that."""
+    if not line or len(shown) > 200:
         return ""
-    if line in more:
+    if shown in more:
         return "listed"
-    if not _SUSPECT.search(line):
+    if not known or not _SUSPECT.search(line):
         return ""
-    return next((kind for kind, pattern in BOILERPLATE.items() if pattern.fullmatch(line)), "")
+    return next((kind for kind, pattern in BOILERPLATE.items() if pattern.fullmatch(shown)), "")
 
 
 _SUSPECT = re.compile(

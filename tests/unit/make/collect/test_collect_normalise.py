@@ -106,3 +106,33 @@ def test_twice_is_once(text: str) -> None:
 @given(st.text(st.characters(categories=("L", "N")), max_size=30))
 def test_nothing_but_marks_is_taken_out(text: str) -> None:
     assert without_invisible(text) == text
+
+
+def test_source_code_loses_invisible_characters_alone() -> None:
+    code = "# Ａ１ © 2024 example\nif a:\u200b\n\n\n\n  b  =  1   \n\n# 第 3 頁\n"
+    step = make(Normalise(boilerplate_lines=("  b  =  1",)), Context({}, Path()))
+    (kept,) = step([Row(id="a.py", text=code, type="code")])
+    assert kept.text == code.replace("\u200b", "")
+    (document,) = step([Row(id="a.md", text=code, type="document")])
+    assert document.text != kept.text
+
+
+@pytest.mark.parametrize(
+    ("line", "stays"),
+    [
+        ("© 2024 https://example.org/about", False),
+        ("版權所有 https://example.org \U000f0000", False),
+        ("`版權所有`", True),
+        ("```\n© 2024\n```", True),
+        ("見 https://example.org", True),
+    ],
+)
+def test_lines_with_addresses_and_code(line: str, stays: bool) -> None:
+    text = f"甲 `a  b` 丙\n{line}\n乙 https://example.org/b 丁"
+    assert normalised(text) == (text if stays else "甲 `a  b` 丙\n乙 https://example.org/b 丁")
+
+
+def test_listed_lines_go_alone() -> None:
+    only = Normalise(boilerplate=False, boilerplate_lines=("看 https://example.org",))
+    listed = frozenset(only.boilerplate_lines)
+    assert normal_form("甲\n看 https://example.org\n© 2024", only, listed, Counter()) == "甲\n© 2024"

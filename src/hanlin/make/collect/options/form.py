@@ -11,7 +11,8 @@ from hanlin.make.collect.options.step import StepOptions
 
 
 class Normalise(StepOptions):
-    """One form for what reads the same. Code, addresses, paths, indented lines and tables are left alone."""
+    """One form for what reads the same. Code, addresses, paths, indented lines and tables are left alone; of source
+    files only invisible characters go."""
 
     step: Literal["normalise"] = "normalise"
     width: bool = Field(

@@ -55,7 +55,7 @@ def _once(text: str, options: Normalise, more: frozenset[str], gone: Counter[str
     if options.wraps:
         text = join_wraps(text)
     if options.boilerplate or more:
-        text, lines = without_boilerplate(text, more)
+        text, spans, lines = without_boilerplate(text, more, spans, known=options.boilerplate)
         gone.update(lines)
     if options.punctuation:
         text = widen_punctuation(text)
@@ -67,7 +67,12 @@ def _once(text: str, options: Normalise, more: frozenset[str], gone: Counter[str
 def _row(row: Row, options: Normalise, more: frozenset[str]) -> Row:
     before = texts_of(row)
     gone: Counter[str] = Counter()
-    if row.kind != "text":  # a message may be no more than 列印
+    if row.type == "code":  # an indent, a width or a line of its license may be meant
+        options, more = (
+            Normalise(invisible=options.invisible, width=False, blanks=False, boilerplate=False),
+            frozenset(),
+        )
+    elif row.kind != "text":  # a message may be no more than 列印
         options, more = options.model_copy(update={"boilerplate": False}), frozenset()
     after = [normal_form(text, options, more, gone) for text in before]
     if after == before:
