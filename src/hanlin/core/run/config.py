@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -82,11 +82,13 @@ def _explain(config_class: type[BaseModel], error: ValidationError, room: str) -
     path = [str(part) for part in first["loc"]]
     dotted = ".".join(path)
     if first["type"] == "extra_forbidden":
-        known = option_names(config_class)
-        siblings = [name for name in known if name.rpartition(".")[0] == ".".join(path[:-1])]
+        word, known = dotted, option_names(config_class)
+        if any(part.isdigit() for part in path):  # in an item of a list: steps.0.near.treshold
+            word = path[-1]
+            known = [name for found in _classes_at(config_class, path[:-1]) for name in option_names(found)]
         return HanlinError(
             f'{room} has no option "{dotted}".',
-            did_you_mean(dotted, known) if len(path) > 1 else did_you_mean(dotted, siblings + known),
+            did_you_mean(word, known),
             f"hanlin {room} --help",
             f"src/hanlin: {config_class.__module__.removeprefix('hanlin.').replace('.', '/')}.py",
         )
@@ -97,6 +99,23 @@ def _explain(config_class: type[BaseModel], error: ValidationError, room: str) -
     return HanlinError(
         f'Option "{dotted}" of {room}: {message}{given}.', message, f"hanlin {room} --help", "docs/recipes.md"
     )
+
+
+def _classes_at(config_class: type[BaseModel], path: list[str]) -> list[type[BaseModel]]:
+    """The options that `path` leads to, through lists and unions: steps.0.near."""
+    found = [config_class]
+    for part in path:
+        if inside := [one.model_fields[part].annotation for one in found if part in one.model_fields]:
+            found = [inner for annotation in inside for inner in _classes_in(annotation)]
+        elif not part.isdigit():  # which of a union
+            found = [one for one in found if any(part == field.default for field in one.model_fields.values())] or found
+    return found
+
+
+def _classes_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [inner for part in get_args(annotation) for inner in _classes_in(part)]
 
 
 def option_names(config_class: type[BaseModel], prefix: str = "") -> list[str]:

@@ -47,7 +47,7 @@ def _spelled_out(steps: Any) -> Any:
     if isinstance(steps, str):
         steps = [steps]
     if not isinstance(steps, list | tuple):
-        return steps
+        raise ValueError("steps are a list: [normalise, near: {threshold: 0.8}]")
     return [_spelled_out_step(step) for step in steps]
 
 
