@@ -92,6 +92,7 @@ def execute(
         for listener in listeners:
             listener({"event": "skipped", "room": room.name, "out": str(out), "id": wanted_id})
         return existing
+    _refuse_inside(out, inputs)
     partial = out.with_name(out.name + ".partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -189,6 +190,18 @@ def _finished(out: Path, wanted_id: str, replace: bool) -> Artifact | None:
         os.replace(kept, out)
         return open_artifact(out)
     return None
+
+
+def _refuse_inside(out: Path, inputs: Mapping[str, Artifact]) -> None:
+    """A source that grows while it is read would hold its own log."""
+    sources = (artifact.path for artifact in inputs.values() if artifact.kind == "source" and artifact.path.is_dir())
+    if around := next((path for path in sources if out.resolve().is_relative_to(path.resolve())), None):
+        raise HanlinError(
+            f"{out} lies inside the source {around}.",
+            "a folder for the result that is not itself read",
+            "choose a folder outside of it with out=…, or give as sources only the folders that you mean",
+            "docs/runs.md",
+        )
 
 
 def _history_place(out: Path, artifact_id: str) -> Path:
