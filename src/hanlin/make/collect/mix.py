@@ -106,6 +106,11 @@ def unused_names(names: Sequence[str], mix: Mix) -> list[str]:
     return [name for name in given if name not in known] if isinstance(given, dict) else []
 
 
+def check_amounts(names: Sequence[str], mix: Mix) -> None:
+    """Raises HanlinError where weights or epochs don't fit the sources: before anything is read."""
+    portions(names, [1] * len(names), mix)
+
+
 def _one_each(
     option: str, given: tuple[float, ...] | dict[str, float], names: Sequence[str], default: float | None
 ) -> list[float]:
@@ -114,12 +119,12 @@ def _one_each(
     else:
         found = [*given, *[None] * (len(names) - len(given))]
     if len(found) != len(names) or None in found:
-        raise _not_one_each(option, len(given), names)
+        raise _not_one_each(option, given, [_short(name) for name in names])
     return [float(number) for number in found if number is not None]
 
 
 def _short(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]
+    return name.rstrip("/").removeprefix("file:").rpartition("/")[2]
 
 
 def _epochs(sizes: Sequence[int], wanted: Sequence[float], mix: Mix) -> list[float]:
@@ -145,7 +150,7 @@ def order_key(row: Row, mix: Mix, seed: int) -> float:
     if mix.order == "easy_first":
         bits = row.notes.get("perplexity")
         if not isinstance(bits, int | float):
-            raise _nothing_to_sort_by(row)
+            raise nothing_to_sort_by(row.id)
         return float(bits)
     return chance(seed, "order", row.id)
 
@@ -155,18 +160,22 @@ def chance(seed: int, use: str, name: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{use}\0{name}".encode()).digest()[:8], "big") / 2**64
 
 
-def _not_one_each(option: str, num_given: int, names: Sequence[str]) -> HanlinError:
+def _not_one_each(option: str, given: tuple[float, ...] | dict[str, float], names: Sequence[str]) -> HanlinError:
+    if isinstance(given, dict):
+        said, example = f"numbers for {', '.join(given)}", ", ".join(f"{name}: 1" for name in names).join("{}")
+    else:
+        said, example = f"{len(given)} numbers", ", ".join("1" for _ in names).join("[]")
     return HanlinError(
-        f"mix.{option} has {num_given} numbers for {len(names)} sources ({', '.join(names)[:160]}).",
+        f"mix.{option} has {said}, but the {len(names)} sources are {', '.join(names)[:160]}.",
         "one number for each source, in their order or by their names",
-        f"mix.{option}='[{', '.join('1' for _ in names)}]'",
+        f"mix.{option}='{example}'",
         "src/hanlin/make/collect/README.md",
     )
 
 
-def _nothing_to_sort_by(row: Row) -> HanlinError:
+def nothing_to_sort_by(row_id: str) -> HanlinError:
     return HanlinError(
-        f"mix.order=easy_first, but {row.id} has no bits per character.",
+        f"mix.order=easy_first, but {row_id} has no bits per character.",
         "the step perplexity, which measures them",
         "add perplexity to steps, and model=… to measure with",
         "src/hanlin/make/collect/README.md",

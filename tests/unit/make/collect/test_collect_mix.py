@@ -75,7 +75,7 @@ def test_sources_are_called_by_the_last_part_of_their_addresses():
     )
     assert [portion.epochs for portion in portions(names, [10, 10], Mix(epochs={"law": 3}))] == [3, 1]
     assert unused_names(names, Mix(epochs={"law": 3, "words": 1})) == ["words"]
-    with pytest.raises(HanlinError, match="1 numbers for 2 sources"):
+    with pytest.raises(HanlinError, match="numbers for law, but the 2 sources are law"):
         portions(names, [10, 10], Mix(weights={"law": 1}))
 
 
@@ -130,7 +130,7 @@ def test_easy_first_needs_what_measures_it(tmp_path, sources):
 
 
 def test_one_number_for_each_source(tmp_path, sources):
-    with pytest.raises(HanlinError, match="2 numbers for 3 sources"):
+    with pytest.raises(HanlinError, match="2 numbers, but the 3 sources"):
         collect(tmp_path / "out", sources, mix={"weights": (1, 2)})
     with pytest.raises(ValidationError, match="three ways to say the same"):
         Mix(weights=(1, 2), temperature=2)

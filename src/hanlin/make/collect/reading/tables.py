@@ -52,7 +52,7 @@ def _separated(path: Path, name: str, reading: Reading) -> Iterator[Row]:
     text = lines_of(path, name, encoding, lambda error, number: broken.append(reading.wrong(error, f"{name}:{number}")))
     lines = _Lines(text)
     reader = csv.reader(lines, delimiter="\t" if name.lower().endswith(".tsv") else lines.delimiter(), strict=True)
-    table = _records(reader, name)
+    table = _records(reader, name, path)
     columns = next(table, (1, []))[1]
     if not any(columns):
         yield reading.unreadable(name, "an empty table")
@@ -123,7 +123,7 @@ class _Lines:
         yield from self._lines
 
 
-def _records(reader: Any, name: str) -> Iterator[tuple[int, list[str]]]:
+def _records(reader: Any, name: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every record that isn't empty. Raises HanlinError where quotes don't match."""
     while True:
         number = reader.line_num + 1
@@ -135,7 +135,7 @@ def _records(reader: Any, name: str) -> Iterator[tuple[int, list[str]]]:
             raise HanlinError(
                 f"{name}, line {number}: broken CSV ({error}).",
                 "RFC 4180: cells with commas, quotes or line ends stand in double quotes, quotes in them are doubled",
-                f"look at it:  sed -n {number}p {name}",
+                f"look at it:  sed -n {number}p {path}",
                 "src/hanlin/make/collect/README.md",
             ) from None
         if any(cell.strip() for cell in cells):

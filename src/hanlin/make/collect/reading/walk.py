@@ -33,6 +33,8 @@ UNIT_BYTES = 32 * 2**20
 SPLITTABLE = (".jsonl", ".ndjson", ".xml", ".xml.bz2")
 """Files whose readers also have spans(path, least_bytes), and read a span alone. Another big file is one unit."""
 
+_FREQUENT = (".txt", ".md", ".pdf", ".html", ".docx", ".csv", ".jsonl", ".parquet", ".zip")
+"""What a message names; the README has all."""
 
 Stamp = tuple[int, int]
 
@@ -136,10 +138,19 @@ def _parts(artifact: Artifact, source: Source) -> Iterator[Part]:
     readable = {name: path for name, path in files.items() if reader_of(name)}
     source.files = len(readable)
     unknown = (Path(name).suffix.lower() or name for name in files if name not in readable)
-    source.skipped = dict(Counter(unknown).most_common())
+    source.skipped = dict(Counter(unknown).most_common()) | (_links(root) if source.is_folder else {})
     if not readable:
         raise _nothing_readable(artifact.path, source)
     yield from _by_size(readable)
+
+
+def _links(folder: Path) -> dict[str, int]:
+    """Links that lead to no file. Those to folders are not followed: they may lead round in a circle."""
+    links: Counter[str] = Counter()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.is_file() and not any(p[0] == "." for p in path.relative_to(folder).parts):
+            links["link to a folder" if path.exists() else "broken link"] += 1
+    return dict(links)
 
 
 def _left_out(names: Sequence[str]) -> dict[str, int]:
@@ -208,7 +219,7 @@ def _nothing_readable(path: Path, source: Source) -> HanlinError:
     found = ", ".join(f"{count} × {suffix}" for suffix, count in list(source.skipped.items())[:8]) or "no files"
     return HanlinError(
         f"{path} holds nothing that can be read ({found}).",
-        f"files ending in {', '.join(suffixes())}",
+        f"files ending in {', '.join(_FREQUENT)} or one of {len(suffixes()) - len(_FREQUENT)} more",
         "convert the files to one of these, or give another folder",
         "src/hanlin/make/collect/README.md",
     )
