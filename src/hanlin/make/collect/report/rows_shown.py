@@ -9,6 +9,9 @@ from hanlin.core.run.numbers import count
 from hanlin.make.collect.report.differences import Pieces, differences
 from hanlin.make.collect.report.words import LANGUAGES, ROLES, SCRIPTS
 
+OPEN_CHARS = 240
+"""Of a document, before the rest of its excerpt is folded away: twenty of them are a page to read, not a scroll."""
+
 
 def card(row: dict[str, Any]) -> str:
     """One excerpt (see samples.py)."""
@@ -44,7 +47,7 @@ def _body(row: dict[str, Any]) -> str:
     if row.get("kind", "text") == "text":
         text = row.get("text", "")
         left = row.get("characters", len(text)) - len(text)
-        return _text(text) + (f'<p class="more">…還有 {count(left, "字")}</p>' if left > 0 else "") if text else ""
+        return _folded(text, f'<p class="more">…還有 {count(left, "字")}</p>' if left > 0 else "") if text else ""
     shown = sum(len(row.get(name, ())) for name in ("messages", "chosen", "rejected"))
     left = row.get("num_messages", shown) - shown
     more = f'<p class="more">…還有 {left:,} 則訊息</p>' if left > 0 else ""
@@ -88,3 +91,15 @@ def _conversation(messages: Any, marked: str = "") -> str:
 
 def _text(text: str, marked: str = "") -> str:
     return f'<div class="text" dir="auto">{marked or escape(text)}</div>' if text else ""
+
+
+def _folded(text: str, more: str) -> str:
+    """A document's beginning; what else is shown of it opens at a click."""
+    if len(text) <= OPEN_CHARS * 3 // 2:
+        return _text(text) + more
+    # At a line's end where there is one, so that the text reads on as it was.
+    end = text.rfind("\n", OPEN_CHARS // 2, OPEN_CHARS) + 1 or OPEN_CHARS
+    left = f"再看 {count(len(text) - end, '字')}"
+    return _text(text[:end].rstrip("\n")) + (
+        f'<details class="rest"><summary>{left}</summary>{_text(text[end:])}{more}</details>'
+    )
