@@ -59,6 +59,7 @@ _CONVERSATIONS = ("messages", "chosen", "rejected")
 _JSON = ("tools", "notes")
 
 _BATCH_ROWS = 1000
+_GROUP_ROWS = 4000
 _BATCH_CHARS = 4_000_000
 
 
@@ -239,7 +240,7 @@ class RowWriter:
         self._batch.append(row)
         self._batch_chars += row.characters
         self.num_rows += 1
-        if len(self._batch) >= _BATCH_ROWS or self._batch_chars >= _BATCH_CHARS:
+        if len(self._batch) >= _GROUP_ROWS or self._batch_chars >= _BATCH_CHARS:
             self._flush()
 
     def __enter__(self) -> RowWriter:

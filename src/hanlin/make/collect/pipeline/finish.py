@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,7 +18,7 @@ from hanlin.make.collect.config import Collect
 from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, split_before_end
 from hanlin.make.collect.mix import Mix, Portion, copies, portions, unused_names
 from hanlin.make.collect.pipeline.engines import Map
-from hanlin.make.collect.pipeline.ordering import bounds_of, merge_runs, remove_runs, some_keys, write_run
+from hanlin.make.collect.pipeline.ordering import bounds_of, merge_runs, remove_runs, write_run
 from hanlin.make.collect.pipeline.shards import read_shard
 from hanlin.make.collect.pipeline.stages import Job, Processed
 
@@ -51,8 +51,7 @@ def finish(job: Job, processed: Processed, mapping: Map, emit: Emit) -> list[Por
     if not shards:
         _write(out, None, [])
         return []
-    surveys = {seen["number"]: seen for seen in mapping(_survey, [(job, n, path) for n, path in enumerate(shards)])}
-    seen = _seen([surveys[number] for number in sorted(surveys)])
+    seen = _seen(processed.outlooks)
     kind = _kind(config, seen)
     assignment = Assignment(config.seed, config.heldout_share if config.heldout == "groups" else 0.0)
     assignment.note(seen["ends"].get(kind, []))
@@ -61,7 +60,7 @@ def finish(job: Job, processed: Processed, mapping: Map, emit: Emit) -> list[Por
     elif assignment.share and assignment.single_group:
         _write(out, None, _cut(list(_all_rows(shards, config, kind)), assignment, emit))
     else:
-        return _place_all(job, processed, surveys, Placing(config, kind, assignment.settle(), out, None), mapping, emit)
+        return _place_all(job, processed, Placing(config, kind, assignment.settle(), out, None), mapping, emit)
     if config.mix != Mix():
         emit("note", text="mix is left aside: the corpus is one document, or its end is held out.")
     return []
@@ -73,18 +72,16 @@ def _hold_out_end(config: Collect, shards: Sequence[Path], out: Path, kind: str,
     _write(out, None, chain(placed, _rejected(_all_rows(shards, config, kind))))
 
 
-def _place_all(
-    job: Job, processed: Processed, surveys: dict[int, dict[str, Any]], placing: Placing, mapping: Map, emit: Emit
-) -> list[Portion]:
+def _place_all(job: Job, processed: Processed, placing: Placing, mapping: Map, emit: Emit) -> list[Portion]:
     """Every shard into its files; in another order than that of reading, by way of runs that are sorted and merged."""
     config, shards = job.config, processed.shards
     mixture: list[Portion] = []
     if config.mix.changes_amounts:
-        mixture = _mixture(job, processed, surveys, placing.kind, emit)
+        mixture = _mixture(job, processed, placing.kind, emit)
     is_single = len(shards) == 1 and config.mix == Mix()
     bounds = None
     if config.mix.order != "as_read":
-        keys = [seen["keys"][placing.kind] for seen in surveys.values() if placing.kind in seen["keys"]]
+        keys = [seen["keys"][placing.kind] for seen in processed.outlooks if placing.kind in seen["keys"]]
         bounds = bounds_of(keys, len(shards))
     tasks = []
     for number, (shard, source) in enumerate(zip(shards, processed.source_of)):
@@ -103,57 +100,20 @@ def _place_all(
     return mixture
 
 
-def _mixture(
-    job: Job, processed: Processed, surveys: dict[int, dict[str, Any]], kind: str, emit: Emit
-) -> list[Portion]:
+def _mixture(job: Job, processed: Processed, kind: str, emit: Emit) -> list[Portion]:
     names = [source.address for source in job.sources]
     if unused := unused_names(names, job.config.mix):
         emit("note", text=f"mix has numbers for {', '.join(unused)}, which no source is called; they are left aside.")
     sizes = [0] * len(names)
-    for number, seen in surveys.items():
-        sizes[processed.source_of[number]] += seen["sizes"].get(kind, 0)
+    for source, seen in zip(processed.source_of, processed.outlooks):
+        sizes[source] += seen["sizes"].get(kind, 0)
     unit = "tokens" if "tokenizer" in job.inputs else "characters"
     return portions(names, sizes, job.config.mix, unit)
 
 
-def _survey(task: tuple[Job, int, Path]) -> dict[str, Any]:
-    """What has to be known of a shard: by kind its first kept row, its characters, the outermost groups, the size of
-    what is for training, and some of the keys its rows will be ordered by."""
-    job, number, shard = task
-    config = job.config
-    size = _measure(job)
-    kinds: dict[str, list[Row]] = {}
-    for row in read_shard(shard):
-        if not row.reason:
-            kinds.setdefault(row.kind, []).append(row)
-    seen: dict[str, Any] = {"number": number, "first": {}, "characters": {}, "ends": {}, "sizes": {}, "keys": {}}
-    for kind, rows in kinds.items():
-        assignment = Assignment(config.seed, config.heldout_share)
-        assignment.note_groups(rows)
-        seen["first"][kind] = rows[0].id
-        seen["characters"][kind] = sum(row.characters for row in rows)
-        seen["ends"][kind] = assignment.ends
-        training = [row for row in rows if assignment.split_of(row) == "train"] if config.mix != Mix() else []
-        if config.mix.changes_amounts:
-            seen["sizes"][kind] = sum(map(size, training))
-        if config.mix.order != "as_read":
-            seen["keys"][kind] = some_keys(training, config)
-    return seen
-
-
-def _measure(job: Job) -> Callable[[Row], int]:
-    """A row's size: in tokens under the given tokenizer, else in characters."""
-    if "tokenizer" not in job.inputs or not job.config.mix.changes_amounts:
-        return lambda row: row.characters
-    from hanlin.core.text.tokenizer import load_tokenizer
-
-    tokenizer = load_tokenizer(job.inputs["tokenizer"].path)
-    return lambda row: len(tokenizer.encode(row.content))
-
-
-def _seen(surveys: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _seen(outlooks: Iterable[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {"first": {}, "characters": Counter(), "ends": {}}
-    for seen in surveys:
+    for seen in outlooks:
         total["first"] = seen["first"] | total["first"]
         total["characters"].update(seen["characters"])
         for kind, ends in seen["ends"].items():

@@ -26,7 +26,7 @@ def some_keys(rows: Iterable[Row], config: Collect) -> np.ndarray:
     return np.quantile(keys, np.linspace(0, 1, _NUM_KEYS)) if keys else np.empty(0)
 
 
-def bounds_of(keys: Sequence[np.ndarray], num_parts: int) -> tuple[float, ...]:
+def bounds_of(keys: Sequence[Sequence[float]], num_parts: int) -> tuple[float, ...]:
     """Keys that divide the rows into about `num_parts` parts. keys: some of every shard."""
     ordered = np.sort(np.concatenate(keys)) if keys else np.empty(0)
     places = [round(len(ordered) * part / num_parts) for part in range(1, num_parts)]

@@ -22,6 +22,7 @@ from hanlin.core.text.documents import Row
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.intake import take_in
 from hanlin.make.collect.pipeline.engines import Map
+from hanlin.make.collect.pipeline.outlook import outlook
 from hanlin.make.collect.pipeline.shards import (
     Looks,
     in_shards,
@@ -89,6 +90,7 @@ class Processed:
 
     shards: tuple[Path, ...]
     source_of: tuple[int, ...]
+    outlooks: tuple[dict[str, Any], ...]
     counts: tuple[Count, ...]
 
 
@@ -125,6 +127,7 @@ def process(job: Job, units: Sequence[Unit], mapping: Map, emit: Emit) -> Proces
     return Processed(
         tuple(last / f"{name}.parquet" for name, _ in shards),
         tuple(source for _, source in shards),
+        tuple(done["outlooks"]),
         tuple(counts.values()),
     )
 
@@ -185,12 +188,14 @@ def _read_one(task: tuple[Job, Stage, Unit], limit: int | None = None) -> dict[s
         return done
     reading = Reading(job.config, scratch=job.folder / "scratch")
     rows = islice(read_unit(unit, job.sources[unit.source], reading), limit)
-    facts: dict[str, Any] = {"name": unit.name, "source": unit.source, "rows": 0, "shards": [], "counts": {}}
+    facts: dict[str, Any] = {"name": unit.name, "source": unit.source, "rows": 0}
+    facts |= {"shards": [], "outlooks": [], "counts": {}}
     for number, shard in enumerate(in_shards(take_in(row, job.config.min_chars) for row in rows)):
         name = f"{unit.name}-{number:05d}"
         facts["rows"] += len(shard)
-        counts = _pass(job, stage, shard, folder / name, None)
+        counts, seen = _pass(job, stage, shard, folder / name, None)
         facts["shards"].append([name, unit.source])
+        facts["outlooks"].append(seen)
         facts["counts"] = _added(facts["counts"], counts)
     facts |= {"notes": reading.notes, "num_notes": reading.num_notes}
     write_json(folder / f"{unit.name}.json", facts)
@@ -217,8 +222,8 @@ def _pass_one(task: tuple[Job, Stage, str, int]) -> dict[str, Any]:
     if (done := read_facts(folder / f"{name}.json")) is not None:
         return done
     rows = read_shard(before / f"{name}.parquet")
-    counts = _pass(job, stage, rows, folder / name, before / "verdict" / f"{name}.npz")
-    facts = {"name": name, "shards": [[name, source]], "counts": counts}
+    counts, seen = _pass(job, stage, rows, folder / name, before / "verdict" / f"{name}.npz")
+    facts = {"name": name, "shards": [[name, source]], "outlooks": [seen], "counts": counts}
     write_json(folder / f"{name}.json", facts)
     return facts
 
@@ -242,8 +247,11 @@ def _decide(job: Job, stage: Stage, shards: Sequence[str], emit: Emit) -> None:
 # One shard through one stage.
 
 
-def _pass(job: Job, stage: Stage, rows: list[Row], target: Path, verdict: Path | None) -> dict[str, Any]:
-    """Write the shard as it leaves the stage, and what the next survey sees in it. Returns counts by step."""
+def _pass(
+    job: Job, stage: Stage, rows: list[Row], target: Path, verdict: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the shard as it leaves the stage, and what the next survey sees in it. Returns counts by step, and after
+    the last stage the outlook."""
     steps = job.steps()
     counts: dict[str, Any] = {}
     kept = [row for row in rows if not row.reason]
@@ -270,7 +278,7 @@ def _pass(job: Job, stage: Stage, rows: list[Row], target: Path, verdict: Path |
         assert isinstance(survey, Survey)
         write_findings(target.with_name(target.name + ".npz"), survey.look(kept))
     write_shard(target.with_name(target.name + ".parquet"), kept + dropped)
-    return counts
+    return counts, outlook(kept, job.config, job.inputs) if stage.ends is None else {}
 
 
 def _count(step: str, before: Sequence[Row], kept: Sequence[Row], dropped: Sequence[Row]) -> dict[str, Any]:
@@ -307,7 +315,8 @@ def _summary(
             entry["rows"] += done["rows"]
             entry["notes"] += done["notes"]
             entry["num_notes"] += done["num_notes"]
-    return {"shards": [shard for done in facts for shard in done["shards"]], "counts": counts, "sources": seen}
+    lists = {name: [item for done in facts for item in done[name]] for name in ("shards", "outlooks")}
+    return {**lists, "counts": counts, "sources": seen}
 
 
 def rows_by_reason(counts: Sequence[Count]) -> Counter[str]:

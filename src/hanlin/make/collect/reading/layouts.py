@@ -96,8 +96,9 @@ def _recognised(value: Any, place: str) -> tuple[dict[str, Any], str]:
     if not isinstance(value, dict):
         raise _unknown(f"{place}: unknown layout, it has a {type(value).__name__}.", "", "")
     present = {key: _listed(key, part) for key, part in value.items() if part is not None}
+    names = present.keys()
     for schema, keys in _KEYS.items():
-        if present.keys() >= keys and all(_fits(key, present[key]) for key in keys):
+        if names >= keys and all(_fits(key, present[key]) for key in keys):
             return present, schema
     raise _nearest(value, place)
 

@@ -177,8 +177,13 @@ def _padded(units: Units, n: int) -> tuple[np.ndarray, np.ndarray]:
         return units.codes, units.offsets
     wanted = np.where(short, n, counts)
     offsets = np.concatenate([[0], np.cumsum(wanted)])
+    given = np.ones(offsets[-1], bool)
+    for count in range(1, n):
+        ends = offsets[:-1][short & (counts == count)] + count
+        for place in range(n - count):
+            given[ends + place] = False
     codes = np.zeros(offsets[-1], np.uint64)
-    codes[np.arange(len(units.codes)) + np.repeat(offsets[:-1] - units.offsets[:-1], counts)] = units.codes
+    codes[given] = units.codes
     return codes, offsets
 
 
