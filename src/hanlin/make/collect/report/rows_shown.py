@@ -9,7 +9,7 @@ from hanlin.core.run.numbers import count
 from hanlin.make.collect.report.differences import Pieces, differences
 from hanlin.make.collect.report.words import LANGUAGES, ROLES, SCRIPTS
 
-OPEN_CHARS = 240
+OPEN_CHARS, OPEN_LINES = 240, 6
 """Of a document, before the rest of its excerpt is folded away: twenty of them are a page to read, not a scroll."""
 
 
@@ -95,11 +95,11 @@ def _text(text: str, marked: str = "") -> str:
 
 def _folded(text: str, more: str) -> str:
     """A document's beginning; what else is shown of it opens at a click."""
-    if len(text) <= OPEN_CHARS * 3 // 2:
+    end = sum(map(len, text.splitlines(keepends=True)[:OPEN_LINES]))
+    if end > OPEN_CHARS * 3 // 2:  # at a line's end where there is one, so that the text reads on as it was
+        end = text.rfind("\n", OPEN_CHARS // 2, OPEN_CHARS) + 1 or OPEN_CHARS
+    beginning, rest = text[:end].rstrip("\n"), text[end:].lstrip("\n")
+    if not rest:
         return _text(text) + more
-    # At a line's end where there is one, so that the text reads on as it was.
-    end = text.rfind("\n", OPEN_CHARS // 2, OPEN_CHARS) + 1 or OPEN_CHARS
-    left = f"再看 {count(len(text) - end, '字')}"
-    return _text(text[:end].rstrip("\n")) + (
-        f'<details class="rest"><summary>{left}</summary>{_text(text[end:])}{more}</details>'
-    )
+    summary = f"<summary>再看 {count(len(text) - end, '字')}</summary>"
+    return f'{_text(beginning)}<details class="rest">{summary}{_text(rest)}{more}</details>'
