@@ -112,6 +112,20 @@ def test_what_is_finished_is_not_done_again(tmp_path, folder, monkeypatch):
     assert len({name.rpartition("-")[0] for name in twice}) <= 1
 
 
+def test_a_script_without_a_guard_may_use_the_pool(tmp_path, folder):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, hanlin\nprint('once')\n"
+        "hanlin.make('collect', sys.argv[2], sources=sys.argv[1], engine='pool', workers=2)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, script, folder, tmp_path / "out"], capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout.count("once")) == (0, 1), done.stderr
+    assert sum(map(len, contents(tmp_path / "out").values())) == 15 * 40
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
