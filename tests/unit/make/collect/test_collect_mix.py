@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hanlin.core.run.artifact import Artifact
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.run.events import silent
 from hanlin.core.run.sources import fetch
 from hanlin.core.text.documents import read_rows
+from hanlin.core.text.tokenizer import load_tokenizer
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.mix import Mix, copies, portions, unused_names
 from hanlin.make.collect.pipeline import shards
@@ -34,9 +36,9 @@ def sources(tmp_path):
     return paths
 
 
-def collect_into(out, sources, **options):
+def collect_into(out, sources, inputs=None, **options):
     out.mkdir()
-    inputs = {f"sources.{number}": fetch(str(path), silent) for number, path in enumerate(sources)}
+    inputs = {f"sources.{number}": fetch(str(path), silent) for number, path in enumerate(sources)} | (inputs or {})
     run(Collect(**options), inputs, out, silent)
     return out
 
@@ -104,6 +106,19 @@ def test_epochs_of_sources(tmp_path, sources):
     assert left == {"left out by the mix: 0.5 epochs": 300 - heldout["law"] - found["law"]}
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert [portion["epochs"] for portion in report["mix"]] == [0.5, 1, 2]
+
+
+def test_a_tokenizer_counts(tmp_path, sources, tiny_tokenizer):
+    """With one, sizes are tokens; the corpus is that without one."""
+    (tmp_path / "tokenizer").mkdir()
+    tiny_tokenizer.save(tmp_path / "tokenizer")
+    tokenizer = Artifact(tmp_path / "tokenizer", "tokenizer", "t")
+    rows = collect(tmp_path / "out", sources, inputs={"tokenizer": tokenizer})
+    assert rows == collect(tmp_path / "plain", sources)
+    mix = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["mix"]
+    count = load_tokenizer(tmp_path / "tokenizer").encode
+    assert sum(portion["size"] for portion in mix) == sum(len(count(row.text)) for row in rows)
+    assert all(portion["unit"] == "tokens" and portion["epochs"] == 1 for portion in mix)
 
 
 @pytest.mark.parametrize("order", ["shuffled", "short_first"])

@@ -19,6 +19,7 @@ from hanlin.make.collect.heldout import Assignment, assign, cut_single_group, sp
 from hanlin.make.collect.mix import Mix, Portion, copies, portions, unused_names
 from hanlin.make.collect.pipeline.engines import Map
 from hanlin.make.collect.pipeline.ordering import bounds_of, merge_runs, remove_runs, write_run
+from hanlin.make.collect.pipeline.outlook import is_measured
 from hanlin.make.collect.pipeline.shards import read_shard
 from hanlin.make.collect.pipeline.stages import Job, Processed
 
@@ -76,7 +77,7 @@ def _place_all(job: Job, processed: Processed, placing: Placing, mapping: Map, e
     """Every shard into its files; in another order than that of reading, by way of runs that are sorted and merged."""
     config, shards = job.config, processed.shards
     mixture: list[Portion] = []
-    if config.mix.changes_amounts:
+    if is_measured(config, job.inputs):
         mixture = _mixture(job, processed, placing.kind, emit)
     is_single = len(shards) == 1 and config.mix == Mix()
     bounds = None

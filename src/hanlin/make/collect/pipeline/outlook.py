@@ -9,7 +9,6 @@ from hanlin.core.run.artifact import Artifact
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.config import Collect
 from hanlin.make.collect.heldout import Assignment
-from hanlin.make.collect.mix import Mix
 from hanlin.make.collect.pipeline.ordering import some_keys
 
 
@@ -26,12 +25,19 @@ def outlook(rows: Sequence[Row], config: Collect, inputs: Mapping[str, Artifact]
         seen["first"][kind] = rows[0].id
         seen["characters"][kind] = sum(row.characters for row in rows)
         seen["ends"][kind] = assignment.ends
-        training = [row for row in rows if assignment.split_of(row) == "train"] if config.mix != Mix() else []
-        if config.mix.changes_amounts:
+        measured = is_measured(config, inputs)
+        orders = config.mix.order != "as_read"
+        training = [row for row in rows if assignment.split_of(row) == "train"] if measured or orders else []
+        if measured:
             seen["sizes"][kind] = sum(map(_measure(inputs), training))
-        if config.mix.order != "as_read":
+        if orders:
             seen["keys"][kind] = some_keys(training, config).tolist()
     return seen
+
+
+def is_measured(config: Collect, inputs: Mapping[str, Artifact]) -> bool:
+    """Whether the sources' sizes are wanted: to mix them, or because a tokenizer is there to count with."""
+    return config.mix.changes_amounts or "tokenizer" in inputs
 
 
 def _measure(inputs: Mapping[str, Artifact]) -> Callable[[Row], int]:
