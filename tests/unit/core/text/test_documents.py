@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import FrozenInstanceError, replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -113,3 +116,12 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(HanlinError, match=r"train\.parquet is not a readable corpus file"):
         list(read_rows(tmp_path, "train"))
+
+
+def test_a_changed_row_is_a_row_like_any_other():
+    row = Row("a.txt", text="山", source="a", notes={"near": {"size": 2}})
+    changed = row.changed(text="水", reason="empty")
+    assert type(changed) is Row and changed == replace(row, text="水", reason="empty")
+    assert pickle.loads(pickle.dumps(changed)) == changed
+    with pytest.raises(FrozenInstanceError):
+        changed.text = "火"  # type: ignore[misc]

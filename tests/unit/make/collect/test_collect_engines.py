@@ -176,11 +176,11 @@ def test_killed_at_random_moments_it_goes_on(tmp_path, folder, monkeypatch, engi
     while not ended:
         with in_a_process(tmp_path, folder, engine) as process:
             try:
-                assert process.wait(timeout=chance.uniform(0.3, 1.0) * 1.5**kills) == 0
+                assert process.wait(timeout=chance.uniform(0.1, 0.6) * 1.4**kills) == 0
                 ended = True
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
-    assert kills >= 2
+    assert kills
     small_pieces(monkeypatch)
     assert contents(tmp_path / engine) == collect(tmp_path / "alone", folder, engine="one")
