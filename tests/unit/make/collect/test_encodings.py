@@ -147,3 +147,22 @@ def test_a_large_file_is_read_in_blocks(tmp_path, monkeypatch):
     assert heard.notes[1].startswith("left out a.txt, line 401, byte ")
     monkeypatch.setattr(encoding, "MAX_LINE_BYTES", 50)
     assert "in one line" in list(plain.read(path, "a.txt", heard))[-1].reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NO\u00a0BREAK",
+        "a\u00a0\u00a0b",
+        "a·b",
+        "©\u00a02024",
+        "café",
+        "10 µm ± 5 µm",
+        "naïve façade, São Paulo",
+        "§ 12",
+        "«\u00a0oui\u00a0»",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "def f():\n    return 1\n"])
+def test_a_few_signs_and_accents_in_english_are_utf8(text, before):
+    assert decode(f"{before}{text}\n".encode(), "a.txt").encoding == "utf-8"

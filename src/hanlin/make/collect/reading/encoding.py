@@ -250,9 +250,15 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _is_scant(data: bytes) -> bool:
-    """Whether so few characters of two bytes stand between ASCII that they may be Chinese in another encoding."""
-    beyond = re.sub(rb"[\x00-\x7f]+", b"", data[:10_000])
-    return 0 < len(beyond) <= 16 and max(beyond) < 0xE0
+    """Whether so few characters of two bytes stand between ASCII that they may be Chinese in another encoding.
+
+    Not where each stands alone (é in café), and not where all of them are Latin-1's signs (a blank that doesn't break,
+    ·, ©): Chinese characters come together, and seldom all from one row of the table.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", data[:10_000])
+    beyond = b"".join(runs)
+    is_few = 0 < len(beyond) <= 16 and max(beyond) < 0xE0
+    return is_few and max(map(len, runs)) >= 4 and set(beyond[::2]) != {0xC2}
 
 
 def _sample(data: bytes) -> bytes:
