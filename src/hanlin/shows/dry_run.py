@@ -38,7 +38,7 @@ def show_dry_run(
 
 
 def lines_of(trial: Trial, config: Collect, sample_rows: int, width: int, ink: Ink) -> list[str]:
-    what = "all rows" if trial.is_whole else f"the first {sample_rows:,} rows of each source"
+    what = "all rows" if trial.is_whole else f"{sample_rows:,} rows of each source, the first of its files"
     lines = [f"Dry run on {what}; nothing is kept", *_head("Sources", ink)]
     for sample in trial.samples:
         lines += [f"  {line}" for line in _source(sample)]

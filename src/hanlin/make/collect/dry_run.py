@@ -1,4 +1,4 @@
-"""What collect would do, tried on the first rows of each source. It runs the room itself in a temporary folder, so that
+"""What collect would do, tried on some rows of each source. It runs the room itself in a temporary folder, so that
 nothing is promised that doesn't happen, and nothing is left behind."""
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from hanlin.make.collect.run import WORK_FOLDER, run
 from hanlin.make.collect.steps.table import prepare_all
 
 NUM_CHANGED = 5
+
+LEAST_ROWS = 20
+"""Of each file at least, where there are so many: opening one may take longer than reading it."""
 
 
 @dataclass
@@ -79,7 +82,8 @@ class Trial:
 
 
 def dry_run(config: Collect, inputs: Mapping[str, Artifact], sample_rows: int, emit: Emit = silent) -> Trial:
-    """Try the room on the first rows of each source. Raises HanlinError for sources in which nothing can be read."""
+    """Try the room on the first rows of the files, `sample_rows` of each source. Raises HanlinError for sources
+    in which nothing can be read."""
     names = sorted((name for name in inputs if name.startswith("sources.")), key=lambda name: int(name[8:]))
     sources, units = plan([inputs[name] for name in names])
     warnings: list[str] = []
@@ -118,7 +122,7 @@ def dry_run(config: Collect, inputs: Mapping[str, Artifact], sample_rows: int, e
 def _sample(
     config: Collect, source: Source, units: Sequence[Unit], folder: Path, most: int, warnings: list[str]
 ) -> Sample:
-    """Read the source's first rows into a corpus of their own."""
+    """Read the first rows of the source's files into a corpus of their own."""
     folder.mkdir()
     try:
         return _read(config, source, units, folder, most)
@@ -129,15 +133,17 @@ def _sample(
 
 def _read(config: Collect, source: Source, units: Sequence[Unit], folder: Path, most: int) -> Sample:
     reading = Reading(config)
-    sample = Sample(source, _readers(units))
+    sample = Sample(source, _readers(units), notes=reading.notes)
     pieces = [piece for unit in units for piece in _files_alone(unit)]
-    read_bytes, begun = 0.0, time.perf_counter()
+    is_whole, read_bytes, begun = True, 0.0, time.perf_counter()
     with RowWriter(folder / "train.parquet") as writer:
-        for unit in pieces:
-            rows_here, text_bytes = sample.rows, 0
+        for number, unit in enumerate(pieces):
+            rows_before, text_bytes, left = sample.rows, 0, most - sample.rows
+            # Some of every file, so that the first doesn't stand for all. A limit takes the first rows.
+            here = left if config.limit else min(left, max(LEAST_ROWS, -(-left // (len(pieces) - number))))
             # As the first source: the room numbers the rows of the others itself.
             rows = read_unit(replace(unit, source=0), source, reading)
-            for row in islice(rows, most - sample.rows):
+            for row in islice(rows, here):
                 sample.opening_seconds = sample.opening_seconds or time.perf_counter() - begun
                 writer.add(row)
                 sample.rows += 1
@@ -146,14 +152,13 @@ def _read(config: Collect, source: Source, units: Sequence[Unit], folder: Path, 
             if next(rows, None) is None:
                 read_bytes += _bytes(unit)
                 continue
-            read_bytes += _share(unit, sample.rows - rows_here, text_bytes) * _bytes(unit)
-            break
-        else:
-            read_bytes = sum(map(_bytes, pieces)) or 1
+            is_whole = False
+            read_bytes += _share(unit, sample.rows - rows_before, text_bytes) * _bytes(unit)
+            if sample.rows >= most:
+                break
     write_rows(folder / "heldout.parquet", [])
     sample.seconds = time.perf_counter() - begun
-    sample.share = min(1.0, read_bytes / (sum(map(_bytes, pieces)) or 1))
-    sample.notes = reading.notes
+    sample.share = 1.0 if is_whole else min(0.999, read_bytes / (sum(map(_bytes, pieces)) or 1))
     return sample
 
 

@@ -122,7 +122,7 @@ def test_on_the_command_line(tmp_path: Path, scratch: Path, command) -> None:
     answer = command("collect", f"sources={notes}", f"out={out}", "--dry-run", "--sample", "12")
     assert answer.code == 0, answer.err
     for part in (
-        "the first 12 rows",
+        "12 rows of each source",
         "40 files (40 by plain); not read: 1 × .jpg",
         "1. normalise",
         "kept",
@@ -133,6 +133,20 @@ def test_on_the_command_line(tmp_path: Path, scratch: Path, command) -> None:
     assert "\x1b" not in answer.out
     whole = command("collect", f"sources={notes}", "--dry-run")
     assert "Dry run on all rows" in whole.out and "−10 duplicate" in whole.out and "That was all: 40 rows" in whole.out
+
+
+def test_a_sample_has_some_of_every_file(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        lines = (json.dumps({"text": f"{name}的第{n}行，也夠長了吧。", "type": name}) + "\n" for n in range(200))
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    inputs = sources_of(folder)
+    trial = dry_run(Collect(heldout_share=0), inputs, 90)
+    assert {name: counts["train_rows"] for name, counts in trial.report["types"].items()} == {"a": 30, "b": 30, "c": 30}
+    assert 0 < trial.samples[0].share < 0.3 and not trial.is_whole
+    first = dry_run(Collect(heldout_share=0, limit=50), inputs, 90)
+    assert {*first.report["types"]} == {"a"}
 
 
 def test_mistakes_are_those_of_the_room(tmp_path: Path, command) -> None:

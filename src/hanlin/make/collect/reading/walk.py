@@ -137,7 +137,7 @@ def _parts(artifact: Artifact, source: Source) -> Iterator[Part]:
             return
     readable = {name: path for name, path in files.items() if reader_of(name)}
     source.files = len(readable)
-    unknown = (Path(name).suffix.lower() or name for name in files if name not in readable)
+    unknown = (Path(name).suffix.lower() or Path(name).name for name in files if name not in readable)
     source.skipped = dict(Counter(unknown).most_common()) | (_links(root) if source.is_folder else {})
     if not readable:
         raise _nothing_readable(artifact.path, source)
@@ -157,7 +157,7 @@ def _left_out(names: Sequence[str]) -> dict[str, int]:
     """A collection's folder holds other files that are left out on purpose: those go by their names where they are
     few."""
     few = len(names) <= MOST_NAMES
-    return dict(Counter(name if few else Path(name).suffix.lower() or name for name in names).most_common())
+    return dict(Counter(name if few else Path(name).suffix.lower() or Path(name).name for name in names).most_common())
 
 
 def _by_size(files: Mapping[str, Path]) -> Iterator[Part]:
