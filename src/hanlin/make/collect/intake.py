@@ -28,7 +28,9 @@ def take_in(row: Row, min_chars: int) -> Row:
 
 def clean_text(text: str) -> str:
     """NFC, one kind of line end, no control characters, no blank edges. Width, script and wording stay as they were."""
-    return unicodedata.normalize("NFC", _INVISIBLE.sub("", _LINE_END.sub("\n", text))).strip()
+    if not text.replace("\n", "").isprintable():
+        text = _INVISIBLE.sub("", _LINE_END.sub("\n", text))
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def clean_row(row: Row) -> Row:

@@ -92,7 +92,7 @@ def _first_alike(digests: np.ndarray) -> np.ndarray:
 
 def digest(row: Row) -> bytes:
     """16 bytes of the sha256 of all that the row says; white space counts as one blank."""
-    parts = [_said(message) for message in (*row.messages, *row.chosen, *row.rejected)] or [row.text]
+    parts = [_said(message) for message in row.all_messages] if row.kind != "text" else [row.text]
     if row.chosen or row.rejected:
         parts.append(f"{len(row.messages)} {len(row.chosen)}")
     return hashlib.sha256("\0".join(" ".join(part.split()) for part in parts).encode()).digest()[:16]
