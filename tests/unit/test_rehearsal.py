@@ -232,12 +232,23 @@ def test_a_corpus_whose_tokens_are_made_is_read_as_it_is(tmp_path: Path, monkeyp
 def test_how_much_more_the_sources_hold(tmp_path: Path) -> None:
     talk = write_conversations(tmp_path / "talk.jsonl")
     values = {"sources": str(talk), "limit": 4}
-    made = collect(values, str(tmp_path / "four"), None)
+    made = collect(values, str(tmp_path / "four"), None, {})
     everything = make("collect", {"sources": str(talk)}, tmp_path / "all")
     assert everything.manifest is not None and made.metrics["rows_read"] == 4
     assert made.scale == Scale(everything.manifest.metrics["characters"] / made.metrics["characters"], 2.0)
-    assert collect({**values, "limit": 8}, str(tmp_path / "eight"), 8).scale == WHOLE
-    assert collect({**values, "limit": 4}, str(tmp_path / "again"), 6).scale.rows == 1.5
+    assert collect({**values, "limit": 8}, str(tmp_path / "eight"), 8, {}).scale == WHOLE
+    assert collect({**values, "limit": 4}, str(tmp_path / "again"), 6, {}).scale.rows == 1.5
+
+
+def test_how_much_more_earlier_steps_hold(tmp_path: Path) -> None:
+    talk = collect(
+        {"sources": str(write_conversations(tmp_path / "t.jsonl")), "limit": 4}, str(tmp_path / "t"), None, {}
+    )
+    both = collect({"sources": ["talk"], "limit": 100}, str(tmp_path / "both"), None, {"talk": talk})
+    assert both.metrics["rows_read"] == 4 and both.scale == Scale(2.0, 2.0)
+    unknown = Made(talk.path, talk.kind, talk.metrics, Scale(None, None))
+    again = collect({"sources": ["talk"], "limit": 100}, str(tmp_path / "again"), None, {"talk": unknown})
+    assert again.scale == Scale(None, None)
 
 
 def test_a_sample_of_a_sample() -> None:

@@ -19,7 +19,8 @@ _INLINE = r"(?<!`)(?P<tick>`+)(?!`)[^\n]{1,400}?(?<!`)(?P=tick)(?!`)"
 # Han characters are part of an address or a path behind a sign that only these have.
 _HAN = r"(?:(?<=[/\\=?#&%_.~-])[\w]+[!-~]*)*"
 _ADDRESS = r"(?:https?|ftp|file)://[!-~]*" + _HAN
-_PATH = r"(?<![\w/\\.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)(?:[\w.-]+[\\/])+[\w.-]*"
+# Radicals (⼀) count as the characters they stand for, or a text would have other paths once they are replaced.
+_PATH = r"(?<![\w\u2e80-\u2fdf/\\.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)(?:[\w.-]+[\\/])+[\w.-]*"
 _QUOTATION = r"「[^「」\n]{1,400}」|『[^『』\n]{1,400}』|“[^“”\n]{1,400}”"
 
 _PARTS = {

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hanlin.core.text.documents import Row
@@ -96,6 +96,7 @@ AWKWARD += "Ａ１ｶﾞ⼀ﬁ\u200b\u200d\u200c\u00ad\ufe0f\U000e0100👨❤①
 
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(st.text(AWKWARD, max_size=40), st.text(max_size=40)))
+@example("⼀/ﬁ\\")
 def test_twice_is_once(text: str) -> None:
     for options in (Normalise(), ALL):
         once = normalised(text, options)
