@@ -14,8 +14,8 @@ HOLE, JOINT = "\ufffe", "\uffff"
 """What stands for a span; and what joins texts that are worked on together."""
 
 _ODD = r"[\ufffe\uffff\ud800-\udfff\U000f0000-\U0010ffff\x00]"
-_FENCED = r"(?:^|(?<=\n))[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?s:.*?)(?:\n[ \t]*(?P=fence)[`~]*(?=\n|\Z)|\Z)"
-_INLINE = r"(?<!`)(?P<tick>`+)(?!`)[^\n]{1,400}?(?<!`)(?P=tick)(?!`)"
+_FENCED = r"(?:^|(?<=\n))[ \t]*(?P<fence>`{3,}+|~{3,}+)[^\n]*\n(?s:.*?)(?:\n[ \t]*(?P=fence)[`~]*(?=\n|\Z)|\Z)"
+_INLINE = r"(?<!`)(?P<tick>`++)[^\n]{1,400}?(?<!`)(?P=tick)(?!`)"
 # Han characters are part of an address or a path behind a sign that only these have.
 _HAN = r"(?:(?<=[/\\=?#&%_.~-])[\w]+[!-~]*)*"
 _ADDRESS = r"(?:https?|ftp|file)://[!-~]*" + _HAN

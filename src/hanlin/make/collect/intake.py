@@ -21,8 +21,12 @@ _JSON = ("tools", "notes")
 
 
 def take_in(row: Row, min_chars: int) -> Row:
-    """The row as it can be kept, with a group, and with a reason where there is nothing to keep."""
+    """The row as it can be kept, with a group, and with a reason where there is nothing to keep. What its text loses is
+    counted in its notes."""
+    lost = num_invisible(row.content)
     row = clean_row(row)
+    if lost:
+        row = row.changed(notes={**row.notes, "intake": {"invisible characters": lost}})
     return row.changed(reason=row.reason or unusable(row, min_chars), group=row.group or digest(row).hex())
 
 
@@ -31,6 +35,11 @@ def clean_text(text: str) -> str:
     if not text.replace("\n", "").isprintable():
         text = _INVISIBLE.sub("", _LINE_END.sub("\n", text))
     return unicodedata.normalize("NFC", text).strip()
+
+
+def num_invisible(text: str) -> int:
+    """Control characters, halves of characters and the like, which cleaning takes out."""
+    return 0 if text.replace("\n", "").isprintable() else len(_INVISIBLE.findall(text))
 
 
 def clean_row(row: Row) -> Row:

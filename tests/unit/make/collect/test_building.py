@@ -282,6 +282,15 @@ def test_few_of_a_row_and_few_in_all():
     assert list(survey.decide([])) == []
 
 
+def test_questions_for_a_short_context():
+    everything = list(step()([CASE]))
+    lengths = [sum(len(m["content"]) for m in row.messages if m["role"] == "user") for row in everything]
+    assert len(set(lengths)) == 2
+    assert list(step(most_question_chars=min(lengths))([CASE])) == [everything[lengths.index(min(lengths))]]
+    [nothing] = step(most_question_chars=1)([CASE])
+    assert nothing.reason == "nothing to build: a question of over 1 characters"
+
+
 def test_wrong_options_say_which_builders_there_are():
     assert Build(what="chat").what == CHAT and Build(what=["wording", "chat"]).what == ("wording", *CHAT)
     with pytest.raises(HanlinError, match="what"):

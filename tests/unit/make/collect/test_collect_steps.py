@@ -53,6 +53,9 @@ def test_reasons():
     reasons = ["empty", "too short: 2 characters", "", "broken", "", "no reply", "empty message", "", "no prompt"]
     assert [take_in(row, 10).reason for row in rows] == reasons
     assert take_in(rows[2], 10).group
+    broken = take_in(Row("10", text="這份文件\x00有\ud83d兩個不該有的字元。", notes={"facts": 1}), 10)
+    assert broken.text == "這份文件有兩個不該有的字元。"
+    assert broken.notes == {"facts": 1, "intake": {"invisible characters": 2}}
 
 
 @given(texts, st.integers(10, 120))

@@ -46,6 +46,11 @@ class Build(StepOptions):
         description="builders, in order: " + ", ".join(BUILDERS) + "; chat or preference: all that make that kind",
     )
     per_row: int = Field(2, ge=1, description="most rows that one builder makes of one row")
+    most_question_chars: int | None = Field(
+        None,
+        ge=1,
+        description="rows with a longer question are not built, as for a model with a short context. Default: all are",
+    )
     most: int | None = Field(
         None, ge=1, description="most rows that one builder makes in all, drawn by chance. Default: all it can"
     )

@@ -9,7 +9,6 @@ looked at, the survey decides once, and the next stage begins with its verdict. 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -317,10 +316,3 @@ def _summary(
             entry["num_notes"] += done["num_notes"]
     lists = {name: [item for done in facts for item in done[name]] for name in ("shards", "outlooks")}
     return {**lists, "counts": counts, "sources": seen}
-
-
-def rows_by_reason(counts: Sequence[Count]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update({reason: rows for reason, (rows, _) in count.dropped.items()})
-    return total

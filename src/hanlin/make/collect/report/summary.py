@@ -17,7 +17,7 @@ from hanlin.make.collect.report.clusters import cluster_figures, find_rows, want
 from hanlin.make.collect.report.findings import number_figures, table_figures
 from hanlin.make.collect.report.tally import LENGTHS, Tally, tally_files
 
-BY_READERS = frozenset({"pdf", "code"})
+BY_READERS = frozenset({"intake", "pdf", "code"})
 """What readers leave in `Row.notes` that is worth counting."""
 
 MOST_TASKS = 256

@@ -26,6 +26,7 @@ STEPS = {
     "secrets": "金鑰與密碼",
     "build": "產生對話",
     "mix": "混合",
+    "intake": "收進時移除",
     "pdf": "PDF",
     "code": "程式語言",
 }
@@ -146,6 +147,7 @@ FOUND: dict[str, dict[str, str]] = {
         "threat": "威脅",
         "spam": "垃圾訊息",
     },
+    "intake": {"invisible characters": "控制字元與殘缺字元"},
     "pdf": {"pages": "頁", "recognised": "文字辨識的頁", "set aside": "擱置的頁"},
     "language": LANGUAGES,
 }

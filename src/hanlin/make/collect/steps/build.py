@@ -51,11 +51,23 @@ class Making:
             for name in self.takes.get(row.type, ()):
                 try:
                     made = list(builder(name).build(Source(name, row, self.seed, before.get(row.type))))
-                    built += self._few(made)
+                    built += self._few(self._short(made))
                 except Nothing as nothing:
                     why.append(str(nothing))
             before[row.type] = row
             yield row, built, f"nothing to build: {why[0] if why else f'of a row of type {row.type}'}"
+
+    def _short(self, made: list[Row]) -> list[Row]:
+        """Those whose question is as short as was asked for. Raises Nothing where none is."""
+        most = self.options.most_question_chars
+        if most is None:
+            return made
+        short = [
+            row for row in made if sum(len(m["content"]) for m in row.messages if m["role"] != "assistant") <= most
+        ]
+        if made and not short:
+            raise Nothing(f"a question of over {most} characters")
+        return short
 
     def _few(self, made: list[Row]) -> list[Row]:
         if len(made) <= self.options.per_row:
