@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.html import LINE_END_IN_CHINESE, decoded
-from hanlin.make.collect.reading.library import needs, open_zip, parsing
+from hanlin.make.collect.reading.parsers import needs, open_zip, parsing
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.unpacking import Broken
 

@@ -15,7 +15,7 @@ from typing import Any
 from hanlin.core.run.errors import HanlinError
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading.encoding import NAMES, decode
-from hanlin.make.collect.reading.library import needs, parsing
+from hanlin.make.collect.reading.parsers import needs, parsing
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.unpacking import Broken
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from hanlin.make.collect.reading.library import needs, parsing
+from hanlin.make.collect.reading.parsers import needs, parsing
 
 if TYPE_CHECKING:
     import numpy as np

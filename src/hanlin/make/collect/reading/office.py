@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.text.documents import Row
-from hanlin.make.collect.reading.library import needs, open_zip, parsing
+from hanlin.make.collect.reading.parsers import needs, open_zip, parsing
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.tables import layout_columns, rows_of_table
 from hanlin.make.collect.reading.unpacking import Broken

@@ -14,7 +14,7 @@ from typing import Any
 
 from hanlin.core.text.documents import Row
 from hanlin.make.collect.reading import ocr
-from hanlin.make.collect.reading.library import needs, parsing
+from hanlin.make.collect.reading.parsers import needs, parsing
 from hanlin.make.collect.reading.pdf_layout import paragraphs, without_running_lines
 from hanlin.make.collect.reading.pdf_options import Pdf
 from hanlin.make.collect.reading.pdf_sanity import agreement, sanity

@@ -17,7 +17,7 @@ from hanlin.core.text.documents import SCHEMA as CORPUS_SCHEMA
 from hanlin.core.text.documents import Row, read_file
 from hanlin.make.collect.reading.encoding import encoding_of, lines_of, remark_on
 from hanlin.make.collect.reading.layouts import SCHEMAS, row_from
-from hanlin.make.collect.reading.library import parsing
+from hanlin.make.collect.reading.parsers import parsing
 from hanlin.make.collect.reading.reader import Reading
 from hanlin.make.collect.reading.unpacking import Broken
 
