@@ -186,13 +186,6 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def _first_line(error: BaseException) -> str:
-    """What the database said: pg8000 hands on the protocol's fields, of which M is the message."""
-    fields = error.args[0] if error.args else ""
-    said = str(fields.get("M") if isinstance(fields, dict) else error).strip().splitlines()
-    return said[0][:200].rstrip(".") if said else type(error).__name__
-
-
 def _without(address: Address, text: str) -> str:
     """A driver's words, should they repeat the address."""
     return without_password(text.replace(address.name, without_password(address.name)))

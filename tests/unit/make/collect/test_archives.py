@@ -244,7 +244,7 @@ def test_a_cut_tar_is_said(tmp_path):
 @given(st.text(max_size=20))
 def test_a_safe_name_stays_inside(name):
     if not unsafe(name):
-        root = Path("/root/of/all")
+        root = Path("/some/where/else")
         assert (root / name).resolve().is_relative_to(root) and not name.startswith("/")
 
 
